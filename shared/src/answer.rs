@@ -1,0 +1,144 @@
+//! The documented answers, as they go over the wire. Field names are the contract's, in Portuguese.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::Date};
+use serde::{Serialize, Serializer};
+
+use crate::{Asset, AssetPredictions, Generation, ModelName, Outcome, Prediction, Snapshot};
+
+/// `GET /symbol/{ativo}`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SymbolAnswer<'a> {
+    /// The asset's symbol.
+    pub ativo: &'a Asset,
+    /// When the predictions were made.
+    #[serde(serialize_with = "whole_seconds")]
+    pub timestamp: Timestamp,
+    /// Each model's prediction, by its name.
+    pub modelos: BTreeMap<&'a ModelName, ModelAnswer<'a>>,
+    /// How many models answered.
+    pub total_modelos: usize,
+    /// The day of the newest data, on which the predictions rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dados_ate: Option<Date>,
+    /// The number of the snapshot.
+    pub geracao: Generation,
+    /// Models without a prediction for this asset, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub falhas: BTreeMap<&'a ModelName, &'a str>,
+}
+
+/// One model's prediction in a [`SymbolAnswer`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelAnswer<'a> {
+    /// The predicted close, or the predicted class.
+    pub predicao: Number,
+    /// The probability of class 1; classifiers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probabilidade: Option<f64>,
+    /// The model's name.
+    pub modelo: &'a ModelName,
+    /// `regressor` or `classifier`.
+    pub tipo: &'static str,
+    /// The model's version.
+    pub versao: &'a str,
+}
+
+/// A close is a real number and a class a whole one, and JSON readers can tell `1.0` from `1`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Number {
+    /// A predicted class.
+    Class(i64),
+    /// A predicted close.
+    Close(f64),
+}
+
+impl<'a> SymbolAnswer<'a> {
+    /// The answer for one asset of a snapshot.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, asset: &'a Asset, predictions: &'a AssetPredictions) -> Self {
+        let modelos: BTreeMap<_, _> = predictions
+            .predictions
+            .iter()
+            .map(|prediction| (&prediction.model, ModelAnswer::from(prediction)))
+            .collect();
+        Self {
+            ativo: asset,
+            timestamp: snapshot.scored_at,
+            total_modelos: modelos.len(),
+            modelos,
+            dados_ate: predictions.data_date,
+            geracao: snapshot.generation,
+            falhas: predictions
+                .failures
+                .iter()
+                .map(|failure| (&failure.model, failure.reason.as_str()))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Prediction> for ModelAnswer<'a> {
+    fn from(prediction: &'a Prediction) -> Self {
+        let (predicao, probabilidade) = match prediction.outcome {
+            Outcome::Close(close) => (Number::Close(close), None),
+            Outcome::Direction { class, probability } => (Number::Class(class), Some(probability)),
+        };
+        Self {
+            predicao,
+            probabilidade,
+            modelo: &prediction.model,
+            tipo: prediction.model.kind().as_str(),
+            versao: prediction.version.as_str(),
+        }
+    }
+}
+
+/// RFC 3339 in whole seconds, as the documentation shows timestamps.
+///
+/// # Errors
+/// As the serializer.
+pub fn whole_seconds<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PredictionFailure;
+
+    #[test]
+    fn a_symbol_is_answered_as_documented() {
+        let prediction = |model: &str, outcome| Prediction {
+            model: model.parse().unwrap(),
+            version: "20250729-2130".parse().unwrap(),
+            outcome,
+        };
+        let predictions = AssetPredictions {
+            data_date: Some(jiff::civil::date(2025, 7, 28)),
+            predictions: vec![
+                prediction("regressor_rf", Outcome::Close(45000.0)),
+                prediction("classifier_rf", Outcome::Direction { class: 1, probability: 0.75 }),
+            ],
+            failures: vec![PredictionFailure {
+                model: "regressor_lin".parse().unwrap(),
+                reason: "the prediction is not finite".into(),
+            }],
+        };
+        let asset: Asset = "BTC".parse().unwrap();
+        let snapshot = Snapshot {
+            generation: Generation(7),
+            scored_at: "2025-07-29T21:30:00.123Z".parse().unwrap(),
+            models: Vec::new(),
+            rejected: Vec::new(),
+            assets: BTreeMap::new(),
+        };
+        let answer = serde_json::to_string(&SymbolAnswer::new(&snapshot, &asset, &predictions)).unwrap();
+        assert_eq!(
+            answer,
+            r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":45000.0,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","geracao":7,"falhas":{"regressor_lin":"the prediction is not finite"}}"#
+        );
+    }
+}
