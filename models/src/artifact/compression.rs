@@ -1,0 +1,177 @@
+//! Recognises the compression by content and decompresses on a second thread, so that decoding costs no time
+//! beside it.
+
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    sync::mpsc::{self, Receiver, Sender, SyncSender},
+    thread,
+};
+
+use liblzma::stream::{Action, Status, Stream};
+
+use super::{ReadError, source::NextChunk};
+
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks on their way from one thread to the other: enough to smooth both, little beside the model.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// xz's highest preset needs 65 MiB.
+const LZMA_MEMORY_LIMIT: u64 = 256 << 20;
+
+/// The compressions that joblib writes, by their first bytes (joblib 1.5 `compressor.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Zlib,
+    Gzip,
+    Bzip2,
+    /// The `.lzma` format before xz.
+    LzmaAlone,
+    Xz,
+    Lz4,
+}
+
+impl Compression {
+    fn detect(head: &[u8]) -> io::Result<Self> {
+        Ok(match head {
+            [0x80, 2..=5, ..] => Self::None,
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [0x5d, 0, 0, ..] => Self::LzmaAlone,
+            [0x04, 0x22, 0x4d, 0x18, ..] => Self::Lz4,
+            [0x78, ..] => Self::Zlib,
+            [b'Z', b'F', ..] => {
+                return Err(unsupported("a joblib file of before version 0.10 (\"ZF\"); save it again"));
+            }
+            [] => return Err(unsupported("the file is empty")),
+            [0x80, protocol, ..] => {
+                return Err(unsupported(&format!(
+                    "pickle protocol {protocol}; protocols 2 to 5 are understood"
+                )));
+            }
+            _ => {
+                return Err(unsupported(
+                    "neither a joblib file nor a pickle of protocol 2 to 5, compressed with zlib, gzip, bz2, lzma, xz, lz4 or not",
+                ));
+            }
+        })
+    }
+}
+
+fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Calls `decode` with the decompressed chunks of `reader`, which a second thread reads and decompresses meanwhile.
+pub(super) fn with_chunks<T>(
+    reader: impl Read + Send,
+    decode: impl FnOnce(&mut NextChunk<'_>) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let (full_sender, full) = mpsc::sync_channel(CHUNKS_IN_FLIGHT);
+    let (empty, empty_receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        // Chunks that stop coming are the end of the stream; the thread ends by itself when nobody takes them.
+        thread::Builder::new()
+            .name("decompress".to_owned())
+            .spawn_scoped(scope, move || decompress(reader, &full_sender, &empty_receiver))
+            .map_err(|source| ReadError::Io { offset: 0, source })?;
+        let mut next_chunk = receive(full, empty);
+        decode(&mut next_chunk)
+    })
+}
+
+fn receive(
+    full: Receiver<io::Result<Vec<u8>>>,
+    empty: Sender<Vec<u8>>,
+) -> impl FnMut(Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    move |used| {
+        if used.capacity() > 0 {
+            // The other thread may have ended already, and needs no more chunks then.
+            let _ = empty.send(used);
+        }
+        full.recv().ok().transpose()
+    }
+}
+
+fn decompress(reader: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    let mut decompressed = match decompressor(BufReader::with_capacity(CHUNK_BYTES, reader)) {
+        Ok(decompressed) => decompressed,
+        Err(error) => {
+            let _ = full.send(Err(error));
+            return;
+        }
+    };
+    loop {
+        let mut chunk = empty.try_recv().unwrap_or_default();
+        chunk.clear();
+        chunk.reserve_exact(CHUNK_BYTES);
+        match (&mut decompressed).take(CHUNK_BYTES as u64).read_to_end(&mut chunk) {
+            Ok(0) => return,
+            Ok(_) if full.send(Ok(chunk)).is_ok() => {}
+            Ok(_) => return,
+            Err(error) => {
+                let _ = full.send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match Compression::detect(reader.fill_buf()?)? {
+        Compression::None => Box::new(reader),
+        Compression::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(reader)),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
+        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(reader)),
+        Compression::Xz => {
+            Box::new(LzmaReader::new(reader, Stream::new_stream_decoder(LZMA_MEMORY_LIMIT, 0)?))
+        }
+        Compression::LzmaAlone => {
+            Box::new(LzmaReader::new(reader, Stream::new_lzma_decoder(LZMA_MEMORY_LIMIT)?))
+        }
+    })
+}
+
+/// liblzma over a reader, without a copy in between.
+struct LzmaReader<R> {
+    reader: R,
+    stream: Stream,
+    ended: bool,
+}
+
+impl<R> LzmaReader<R> {
+    fn new(reader: R, stream: Stream) -> Self {
+        Self { reader, stream, ended: false }
+    }
+}
+
+impl<R: BufRead> Read for LzmaReader<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while !self.ended && !to.is_empty() {
+            let input = self.reader.fill_buf()?;
+            let at_end = input.is_empty();
+            let action = if at_end { Action::Finish } else { Action::Run };
+            let (read_before, written_before) = (self.stream.total_in(), self.stream.total_out());
+            let status = self.stream.process(input, to, action)?;
+            let read = usize::try_from(self.stream.total_in() - read_before).map_err(io::Error::other)?;
+            let written =
+                usize::try_from(self.stream.total_out() - written_before).map_err(io::Error::other)?;
+            self.reader.consume(read);
+            match status {
+                Status::StreamEnd => self.ended = true,
+                _ if at_end && written == 0 => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the compressed data ends in the middle",
+                    ));
+                }
+                _ => {}
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+        Ok(0)
+    }
+}

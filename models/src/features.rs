@@ -1,0 +1,123 @@
+//! Features as estimators read them.
+
+use crate::{
+    pipeline::{Block, Feature, Numbers, Refusals},
+    predictions::RowError,
+};
+
+/// Rows in a [`Batch`].
+pub(crate) const LANES: usize = 64;
+
+/// Up to [`LANES`] rows of features as [keys](key), feature by feature: `keys[feature * LANES + row]`.
+///
+/// Trees compare 32-bit numbers (`DTYPE` in `sklearn/tree/_tree.pyx`). 64 rows of some 60 features fill half of a
+/// first-level cache; the rows of a feature lie side by side for vector instructions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    pub(crate) rows: usize,
+    pub(crate) keys: Vec<i32>,
+    /// Whether any value is missing.
+    pub(crate) has_missing: bool,
+}
+
+/// The key of the largest number: those of missing values are above it.
+pub(crate) const LARGEST_KEY: i32 = key(f32::INFINITY);
+
+/// The key of the smallest number.
+pub(crate) const SMALLEST_KEY: i32 = key(f32::NEG_INFINITY);
+
+/// An integer that compares as the number does, so that a comparison is a subtraction and needs no branch.
+pub(crate) const fn key(number: f32) -> i32 {
+    // Adding zero makes one of the two zeros, which compare as equal. All NaNs become one, above infinity.
+    let bits = if number.is_nan() { f32::NAN.to_bits() & i32::MAX as u32 } else { (number + 0.0).to_bits() };
+    let bits = bits.cast_signed();
+    bits ^ ((bits >> 31) & i32::MAX)
+}
+
+/// Which values an estimator refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    /// Only finite numbers.
+    Finite,
+    /// Missing values too.
+    Missing,
+}
+
+/// Appends a block's rows to `batches`. Only the last block of a table may have a number of rows that is no multiple
+/// of [`LANES`].
+pub(crate) fn append_batches(
+    block: Block<'_>,
+    accepts: Accepts,
+    feature_name: &dyn Fn(usize) -> String,
+    refusals: &mut Refusals,
+    batches: &mut Vec<Batch>,
+) {
+    let features = block.columns.len();
+    let first = batches.len();
+    let mut rows_left = block.rows;
+    while rows_left > 0 {
+        let rows = rows_left.min(LANES);
+        batches.push(Batch { rows, keys: vec![0; features * LANES], has_missing: false });
+        rows_left -= rows;
+    }
+    let batches = batches.get_mut(first..).unwrap_or_default();
+    for (place, feature) in block.columns.into_iter().enumerate() {
+        let numbers = feature.into_numbers();
+        let values = numbers.as_slice();
+        for (batch, values) in batches.iter_mut().zip(values.chunks(LANES)) {
+            let Some(lanes) =
+                batch.keys.get_mut(place * LANES..).and_then(|rest| rest.get_mut(..values.len()))
+            else {
+                continue;
+            };
+            let mut all_finite = true;
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "scikit-learn's trees compare 32-bit numbers"
+                )]
+                let narrow = *value as f32;
+                all_finite &= narrow.is_finite();
+                *lane = key(narrow);
+            }
+            batch.has_missing |= !all_finite;
+        }
+        if batches.iter().any(|batch| batch.has_missing) {
+            refuse_unusable(values, f64::from(f32::MAX), accepts, || feature_name(place), refusals);
+        }
+    }
+}
+
+/// Notes the rows whose value an estimator refuses.
+fn refuse_unusable(
+    values: &[f64],
+    largest: f64,
+    accepts: Accepts,
+    name: impl Fn() -> String,
+    refusals: &mut Refusals,
+) {
+    for (row, value) in values.iter().enumerate() {
+        if value.is_nan() {
+            if accepts == Accepts::Finite {
+                refusals.refuse(row, || RowError::Missing { feature: name() });
+            }
+        } else if value.abs() > largest {
+            refusals.refuse(row, || RowError::NotFinite { feature: name() });
+        }
+    }
+}
+
+/// A block's columns of 64-bit numbers; rows with a value that is not finite are refused.
+pub(crate) fn finite_columns<'a>(
+    block: Block<'a>,
+    feature_name: &dyn Fn(usize) -> String,
+    refusals: &mut Refusals,
+) -> Vec<Numbers<'a>> {
+    let columns: Vec<Numbers<'a>> = block.columns.into_iter().map(Feature::into_numbers).collect();
+    for (place, column) in columns.iter().enumerate() {
+        if column.as_slice().iter().any(|value| !value.is_finite()) {
+            refuse_unusable(column.as_slice(), f64::MAX, Accepts::Finite, || feature_name(place), refusals);
+        }
+    }
+    columns
+}

@@ -1,0 +1,38 @@
+//! scikit-learn pipelines in Rust: read `.joblib` artifacts without Python, predict the same numbers.
+//!
+//! * **For:** loading pipelines that scikit-learn 1.0 to 1.9 fitted and `joblib` or `pickle` wrote, without Python
+//!   and without executing the pickle, and predicting from tables of named columns as fast as the machine allows.
+//! * **Comes in, goes out:** [`Model::read`] takes bytes; [`Model::predict`] takes a [`Table`] and gives
+//!   [`Predictions`]. A model implements linfa's `PredictInplace`.
+//! * **Must never know:** where bytes come from or tables are kept (files, buckets, polars), asynchronous runtimes,
+//!   what a model or a column means to the application.
+//!
+//! # Security
+//!
+//! A pickle is a program that names the functions it wants called. This crate never imports or calls anything: it
+//! interprets the opcodes into inert values, looks every name up in a closed list in its own source, and refuses the
+//! artifact if one is not there. Sizes and depths are bounded by [`Limits`], and lengths that an artifact declares
+//! are believed only as far as bytes follow.
+//!
+//! # What is understood
+//!
+//! `Pipeline`, `ColumnTransformer`, `SimpleImputer`, `MissingIndicator`, `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`,
+//! `RobustScaler`, `OneHotEncoder`, `OrdinalEncoder`, `LinearRegression`, `Ridge`, `Lasso`, `ElasticNet`,
+//! `LogisticRegression`, `DecisionTree*`, `ExtraTree*`, `RandomForest*`, `ExtraTrees*` and `GradientBoosting*` of one output.
+
+mod artifact;
+mod features;
+mod forest;
+mod linear;
+mod model;
+mod pipeline;
+mod predictions;
+mod sklearn;
+mod table;
+mod tree;
+
+pub use artifact::{Limits, ReadError};
+pub use model::Model;
+pub use predictions::{Label, Outcome, PredictError, Predictions, RefusedRow, RowError};
+pub use sklearn::{Description, Step, Trees};
+pub use table::{Column, Table, TableError, TextColumn};

@@ -1,0 +1,265 @@
+//! From the graph of an artifact to a model: what each attribute of scikit-learn's estimators means, by version.
+//!
+//! A file predicts as the version that wrote it would (`_sklearn_version` in every estimator's state).
+
+mod describe;
+mod estimators;
+mod transformers;
+
+use std::fmt;
+
+pub use describe::{Description, Step, Trees};
+
+use crate::{
+    artifact::{Elements, Graph, Handle, ReadError, Value},
+    model::Model,
+};
+
+/// Pipelines inside each other, and the like.
+const DEEPEST_NESTING: usize = 16;
+
+/// scikit-learn's version, without the patch level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    major: u32,
+    minor: u32,
+}
+
+impl Version {
+    const OLDEST: Self = Self::v1(0);
+    /// Newer ones may mean something else by the same attributes.
+    const NEWEST: Self = Self::v1(9);
+
+    const fn v1(minor: u32) -> Self {
+        Self { major: 1, minor }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        Some(Self { major: numbers.next()??, minor: numbers.next()?? })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Reads the estimator or pipeline that an artifact consists of.
+pub(crate) fn model(graph: Graph) -> Result<Model, ReadError> {
+    let root = graph.root();
+    let mut reader = Reader { graph, place: Vec::new(), steps: Vec::new(), sklearn_version: String::new() };
+    reader.model(root)
+}
+
+struct Reader {
+    graph: Graph,
+    /// The steps from the outermost inwards, for messages.
+    place: Vec<String>,
+    /// What was found, for people.
+    steps: Vec<Step>,
+    sklearn_version: String,
+}
+
+/// A value without structure.
+#[derive(Debug, Clone, PartialEq)]
+enum Plain {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Box<str>),
+    Other(Handle),
+}
+
+impl Plain {
+    #[expect(clippy::cast_precision_loss, reason = "as Python's float() has it")]
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Bool(value) => Some(f64::from(u8::from(*value))),
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn is_nan(&self) -> bool {
+        matches!(self, Self::Float(value) if value.is_nan())
+    }
+}
+
+/// An estimator's class and attributes.
+#[derive(Clone, Copy)]
+struct Estimated {
+    class: &'static str,
+    state: Handle,
+    version: Version,
+}
+
+impl Reader {
+    fn unsupported(&self, what: impl Into<String>) -> ReadError {
+        let place = if self.place.is_empty() { "the artifact".to_owned() } else { self.place.join(".") };
+        ReadError::Unsupported { place, what: what.into() }
+    }
+
+    /// Reads something inside of the place where the reader is.
+    fn inside<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        if self.place.len() >= DEEPEST_NESTING {
+            return Err(self.unsupported("estimators inside each other too deeply"));
+        }
+        self.place.push(name.to_owned());
+        let result = read(self)?;
+        self.place.pop();
+        Ok(result)
+    }
+
+    /// The estimator behind a handle.
+    fn estimated(&self, handle: Handle) -> Result<Estimated, ReadError> {
+        let Value::Object(object) = self.graph.get(handle) else {
+            return Err(self.unsupported("an estimator was expected here"));
+        };
+        let class = object.class.name;
+        let state = object.state.ok_or_else(|| self.unsupported(format!("{class} without attributes")))?;
+        let version = self.graph.item(state, "_sklearn_version").and_then(|version| self.graph.str(version));
+        let version = version.and_then(Version::parse).ok_or_else(|| {
+            self.unsupported(format!("{class} does not say which version of scikit-learn wrote it"))
+        })?;
+        if !(Version::OLDEST..=Version::NEWEST).contains(&version) {
+            return Err(self.unsupported(format!(
+                "{class} was written by scikit-learn {version}; {} to {} are understood",
+                Version::OLDEST,
+                Version::NEWEST
+            )));
+        }
+        Ok(Estimated { class, state, version })
+    }
+
+    // Attributes.
+
+    fn field(&self, estimated: Estimated, name: &str) -> Option<Handle> {
+        self.graph.item(estimated.state, name)
+    }
+
+    fn required(&self, estimated: Estimated, name: &str) -> Result<Handle, ReadError> {
+        self.field(estimated, name).ok_or_else(|| {
+            let class = estimated.class;
+            self.unsupported(format!(
+                "{class} has no attribute {name:?}: it is not fitted, or not understood"
+            ))
+        })
+    }
+
+    fn unexpected(&self, estimated: Estimated, name: &str) -> ReadError {
+        self.unsupported(format!("the attribute {name:?} of {} is not understood", estimated.class))
+    }
+
+    fn plain(&self, handle: Handle) -> Plain {
+        match self.graph.get(handle) {
+            Value::None => Plain::None,
+            Value::Bool(value) => Plain::Bool(*value),
+            Value::Int(value) => Plain::Int(*value),
+            Value::Float(value) => Plain::Float(*value),
+            Value::Str(text) => Plain::Text(text.clone()),
+            Value::Array(array) if array.shape.is_empty() || array.count() == Some(1) => {
+                let mut elements = self.list(handle).unwrap_or_default();
+                elements.pop().unwrap_or(Plain::Other(handle))
+            }
+            _ => Plain::Other(handle),
+        }
+    }
+
+    /// The elements of a tuple, list or array, in C order.
+    fn list(&self, handle: Handle) -> Option<Vec<Plain>> {
+        let handles = match self.graph.get(handle) {
+            Value::Array(array) => match array.elements()? {
+                Elements::Handles(handles) => handles,
+                Elements::Values(values) => {
+                    let plain = |value| match value {
+                        Value::Bool(value) => Plain::Bool(value),
+                        Value::Int(value) => Plain::Int(value),
+                        Value::Float(value) => Plain::Float(value),
+                        Value::Str(text) => Plain::Text(text),
+                        _ => Plain::None,
+                    };
+                    return Some(values.into_iter().map(plain).collect());
+                }
+            },
+            Value::Object(object) if object.class.name == "_RemainderColsList" => {
+                return self.list(self.graph.item(object.state?, "data")?);
+            }
+            _ => self.graph.elements(handle)?.to_vec(),
+        };
+        Some(handles.into_iter().map(|handle| self.plain(handle)).collect())
+    }
+
+    fn numbers_of(&self, handle: Handle) -> Option<Vec<f64>> {
+        match self.graph.get(handle) {
+            Value::Array(array) if array.numbers().is_some() => array.numbers(),
+            _ => self.list(handle)?.iter().map(Plain::number).collect(),
+        }
+    }
+
+    fn shape(&self, handle: Handle) -> Option<&[usize]> {
+        match self.graph.get(handle) {
+            Value::Array(array) => Some(&array.shape),
+            _ => None,
+        }
+    }
+
+    fn numbers(&self, estimated: Estimated, name: &str) -> Result<Vec<f64>, ReadError> {
+        let handle = self.required(estimated, name)?;
+        self.numbers_of(handle).ok_or_else(|| self.unexpected(estimated, name))
+    }
+
+    /// Numbers, or nothing where the attribute is `None` or not there.
+    fn optional_numbers(&self, estimated: Estimated, name: &str) -> Result<Option<Vec<f64>>, ReadError> {
+        match self.field(estimated, name).map(|handle| self.graph.get(handle)) {
+            None | Some(Value::None) => Ok(None),
+            Some(_) => self.numbers(estimated, name).map(Some),
+        }
+    }
+
+    fn flag(&self, estimated: Estimated, name: &str, default: bool) -> bool {
+        match self.field(estimated, name).map(|handle| self.graph.get(handle)) {
+            Some(Value::Bool(value)) => *value,
+            _ => default,
+        }
+    }
+
+    fn text(&self, estimated: Estimated, name: &str) -> Result<&str, ReadError> {
+        self.graph.str(self.required(estimated, name)?).ok_or_else(|| self.unexpected(estimated, name))
+    }
+
+    fn number(&self, estimated: Estimated, name: &str) -> Result<f64, ReadError> {
+        self.plain(self.required(estimated, name)?).number().ok_or_else(|| self.unexpected(estimated, name))
+    }
+
+    fn count(&self, estimated: Estimated, name: &str) -> Result<usize, ReadError> {
+        let handle = self.required(estimated, name)?;
+        let count = match self.plain(handle) {
+            Plain::Int(count) => usize::try_from(count).ok(),
+            _ => None,
+        };
+        count.ok_or_else(|| self.unexpected(estimated, name))
+    }
+
+    /// As many numbers as there are columns.
+    fn check_length(
+        &self,
+        estimated: Estimated,
+        name: &str,
+        found: usize,
+        columns: usize,
+    ) -> Result<(), ReadError> {
+        if found == columns {
+            return Ok(());
+        }
+        let class = estimated.class;
+        Err(self.unsupported(format!("{class} has {found} values in {name:?} for {columns} columns")))
+    }
+}
