@@ -43,49 +43,44 @@ pub(crate) enum Accepts {
     Missing,
 }
 
-/// Appends a block's rows to `batches`. Only the last block of a table may have a number of rows that is no multiple
-/// of [`LANES`].
-pub(crate) fn append_batches(
+/// Splits a block's rows into batches of the features at `places`. All features are checked, as scikit-learn does.
+pub(crate) fn batches(
     block: Block<'_>,
+    places: &[usize],
     accepts: Accepts,
     feature_name: &dyn Fn(usize) -> String,
     refusals: &mut Refusals,
-    batches: &mut Vec<Batch>,
-) {
-    let features = block.columns.len();
-    let first = batches.len();
-    let mut rows_left = block.rows;
-    while rows_left > 0 {
-        let rows = rows_left.min(LANES);
-        batches.push(Batch { rows, keys: vec![0; features * LANES], has_missing: false });
-        rows_left -= rows;
-    }
-    let batches = batches.get_mut(first..).unwrap_or_default();
+) -> Vec<Batch> {
+    let starts = (0..block.rows).step_by(LANES);
+    let batch = |start| Batch {
+        rows: LANES.min(block.rows - start),
+        // Splits that make no difference compare the first feature, even where there is none.
+        keys: vec![0; places.len().max(1) * LANES],
+        has_missing: false,
+    };
+    let mut batches: Vec<Batch> = starts.map(batch).collect();
+    let mut places = places.iter().enumerate().peekable();
     for (place, feature) in block.columns.into_iter().enumerate() {
         let numbers = feature.into_numbers();
         let values = numbers.as_slice();
-        for (batch, values) in batches.iter_mut().zip(values.chunks(LANES)) {
-            let Some(lanes) =
-                batch.keys.get_mut(place * LANES..).and_then(|rest| rest.get_mut(..values.len()))
-            else {
-                continue;
-            };
-            let mut all_finite = true;
-            for (lane, value) in lanes.iter_mut().zip(values) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "scikit-learn's trees compare 32-bit numbers"
-                )]
-                let narrow = *value as f32;
-                all_finite &= narrow.is_finite();
-                *lane = key(narrow);
-            }
-            batch.has_missing |= !all_finite;
-        }
-        if batches.iter().any(|batch| batch.has_missing) {
+        let is_usable = |value: &f64| value.abs() <= f64::from(f32::MAX);
+        // Without a branch for each value, so that it takes no time.
+        let all_usable = values.iter().fold(true, |all, value| all & is_usable(value));
+        if !all_usable {
             refuse_unusable(values, f64::from(f32::MAX), accepts, || feature_name(place), refusals);
         }
+        let Some((kept, _)) = places.next_if(|(_, kept)| **kept == place) else { continue };
+        for (batch, values) in batches.iter_mut().zip(values.chunks(LANES)) {
+            batch.has_missing |= !all_usable && values.iter().any(|value| value.is_nan());
+            let lanes = batch.keys.get_mut(kept * LANES..).unwrap_or_default();
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "scikit-learn's trees compare 32-bit numbers"
+            )]
+            lanes.iter_mut().zip(values).for_each(|(lane, value)| *lane = key(*value as f32));
+        }
     }
+    batches
 }
 
 /// Notes the rows whose value an estimator refuses.

@@ -27,12 +27,13 @@ mod linear;
 mod model;
 mod pipeline;
 mod predictions;
+mod shallow;
 mod sklearn;
 mod table;
 mod tree;
 
 pub use artifact::{Limits, ReadError};
-pub use model::Model;
+pub use model::{Model, Prepared};
 pub use predictions::{Label, Outcome, PredictError, Predictions, RefusedRow, RowError};
 pub use sklearn::{Description, Step, Trees};
 pub use table::{Column, Table, TableError, TextColumn};

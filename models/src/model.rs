@@ -1,16 +1,18 @@
 use std::ops::Range;
 
+use linfa::traits::PredictInplace;
+use ndarray::{Array1, Array2, ArrayBase, Data, Ix2};
 use rayon::prelude::*;
 
 use crate::{
     artifact::{self, Limits, ReadError},
-    features::{Accepts, Batch, LANES, append_batches, finite_columns},
-    forest,
+    features::{Accepts, Batch, LANES, batches, finite_columns},
+    forest::Ensemble,
     linear::{Linear, Link, argmax, sigmoid, softmax},
-    pipeline::{Block, Feature, Inputs, Refusals, Transformer},
+    pipeline::{Block, Feature, Inputs, Numbers, Refusals, Transformer},
     predictions::{Label, Outcome, PredictError, Predictions, RefusedRow},
     sklearn::{self, Description},
-    table::Table,
+    table::{Column, Table},
     tree::Tree,
 };
 
@@ -51,7 +53,9 @@ pub(crate) enum Estimator {
 /// Trees whose leaves are averaged.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Forest {
-    pub(crate) trees: Vec<Tree>,
+    /// One sum.
+    pub(crate) ensemble: Ensemble,
+    pub(crate) tree_count: usize,
     /// Values a leaf: one, or one a class.
     pub(crate) outputs: usize,
     pub(crate) accepts: Accepts,
@@ -60,8 +64,8 @@ pub(crate) struct Forest {
 /// Trees whose leaves, already multiplied by the learning rate, are added to an initial value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Boosting {
-    /// The trees of each output, in the order of the stages.
-    pub(crate) trees: Vec<Vec<Tree>>,
+    /// One sum for each output, of the trees in the order of the stages.
+    pub(crate) ensemble: Ensemble,
     pub(crate) initial: Initial,
     pub(crate) loss: BoostingLoss,
 }
@@ -82,6 +86,24 @@ pub(crate) enum BoostingLoss {
     Binary { zero_is_positive: bool },
     Exponential,
     Multiclass,
+}
+
+/// A table after all transformers, in the form in which one model's estimator reads it.
+#[derive(Debug)]
+pub struct Prepared<'a>(Vec<(PreparedBlock<'a>, Vec<RefusedRow>)>);
+
+#[derive(Debug)]
+struct PreparedBlock<'a> {
+    rows: usize,
+    features: Features<'a>,
+}
+
+#[derive(Debug)]
+enum Features<'a> {
+    /// Of linear models.
+    Columns(Vec<Numbers<'a>>),
+    /// Of trees, with the values that they are added to, sum by sum.
+    Batches { batches: Vec<Batch>, initial: Vec<Vec<f64>> },
 }
 
 /// What an estimator says of some rows.
@@ -157,29 +179,59 @@ impl Model {
     /// # Errors
     /// The table is empty, lacks columns, or has numbers where categories were text.
     pub fn predict(&self, table: &Table) -> Result<Predictions, PredictError> {
+        let scored = self.by_block(table, |block, refusals| {
+            let prepared = self.predictor.prepare(block, refusals)?;
+            Ok(self.predictor.score(&prepared))
+        })?;
+        Ok(self.predictions(scored))
+    }
+
+    /// The first half of [`Model::predict`]: everything that comes before the estimator.
+    ///
+    /// # Errors
+    /// As [`Model::predict`].
+    pub fn prepare<'a>(&'a self, table: &'a Table) -> Result<Prepared<'a>, PredictError> {
+        self.by_block(table, |block, refusals| self.predictor.prepare(block, refusals)).map(Prepared)
+    }
+
+    /// The second half of [`Model::predict`]: the estimator alone, on what [`Model::prepare`] of the same model gave.
+    #[must_use]
+    pub fn score(&self, prepared: &Prepared<'_>) -> Predictions {
+        let score = |(block, refused): &(PreparedBlock<'_>, Vec<RefusedRow>)| {
+            (self.predictor.score(block), refused.clone())
+        };
+        self.predictions(prepared.0.par_iter().map(score).collect())
+    }
+
+    /// Works on a table block by block, in parallel, and notes the rows that were refused in each.
+    fn by_block<'a, T: Send>(
+        &'a self,
+        table: &'a Table,
+        work: impl Fn(Block<'a>, &mut Refusals) -> Result<T, PredictError> + Sync,
+    ) -> Result<Vec<(T, Vec<RefusedRow>)>, PredictError> {
         let inputs = Inputs::new(table, self.names.as_deref(), &self.used)?;
         let rows = inputs.rows();
         let share = rows.div_ceil(rayon::current_num_threads()).next_multiple_of(LANES);
         let block_rows = self.predictor.estimator.block_rows().min(share);
         let blocks: Vec<Range<usize>> =
             (0..rows).step_by(block_rows).map(|start| start..rows.min(start + block_rows)).collect();
-        let scored = blocks.into_par_iter().map(|block| {
+        let done = blocks.into_par_iter().map(|block| {
             let mut refusals = Refusals { first_row: block.start, ..Refusals::default() };
-            let scores = self.predictor.score(inputs.block(block), &mut refusals)?;
-            Ok((scores, refusals))
+            let result = work(inputs.block(block), &mut refusals)?;
+            let refused = refusals.rows.into_iter().map(|(row, reason)| RefusedRow { row, reason });
+            Ok((result, refused.collect()))
         });
-        let scored = scored.collect::<Result<Vec<_>, PredictError>>()?;
-        let mut scores = Scores { values: Vec::new(), predicted: Vec::new() };
-        let mut refused = Vec::new();
-        for (mut block, refusals) in scored {
-            scores.values.append(&mut block.values);
-            scores.predicted.append(&mut block.predicted);
-            refused.extend(refusals.rows.into_iter().map(|(row, reason)| RefusedRow { row, reason }));
-        }
-        Ok(self.predictions(scores, refused))
+        done.collect()
     }
 
-    fn predictions(&self, mut scores: Scores, refused: Vec<RefusedRow>) -> Predictions {
+    fn predictions(&self, scored: Vec<(Scores, Vec<RefusedRow>)>) -> Predictions {
+        let mut scores = Scores { values: Vec::new(), predicted: Vec::new() };
+        let mut refused = Vec::new();
+        for (mut block, mut refused_in_block) in scored {
+            scores.values.append(&mut block.values);
+            scores.predicted.append(&mut block.predicted);
+            refused.append(&mut refused_in_block);
+        }
         let width = self.classes().map_or(1, <[Label]>::len);
         for RefusedRow { row, .. } in &refused {
             scores.values.iter_mut().skip(row * width).take(width).for_each(|value| *value = f64::NAN);
@@ -196,11 +248,11 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::predict`].
-    pub fn transform(&self, table: &Table) -> Result<ndarray::Array2<f64>, PredictError> {
+    pub fn transform(&self, table: &Table) -> Result<Array2<f64>, PredictError> {
         let inputs = Inputs::new(table, self.names.as_deref(), &self.used)?;
         let rows = inputs.rows();
         let block = self.predictor.transformer.transform(inputs.block(0..rows), &mut Refusals::default())?;
-        let mut features = ndarray::Array2::zeros((rows, block.columns.len()));
+        let mut features = Array2::zeros((rows, block.columns.len()));
         for (mut to, from) in features.columns_mut().into_iter().zip(block.columns) {
             to.iter_mut().zip(from.into_numbers().as_slice()).for_each(|(to, from)| *to = *from);
         }
@@ -208,58 +260,97 @@ impl Model {
     }
 }
 
-impl linfa::traits::PredictInplace<Table, ndarray::Array1<f64>> for Model {
+impl PredictInplace<Table, Array1<f64>> for Model {
     /// Predicts values or, for a classifier, the place of the predicted class. Refused rows are NaN.
     ///
     /// # Panics
     /// The table does not fit the model, as linfa's models panic; [`Model::predict`] returns an error instead.
-    fn predict_inplace<'a>(&'a self, table: &'a Table, targets: &mut ndarray::Array1<f64>) {
+    fn predict_inplace<'a>(&'a self, table: &'a Table, targets: &mut Array1<f64>) {
         #[expect(clippy::panic, reason = "the trait has no other way to say so")]
         let predictions = self.predict(table).unwrap_or_else(|error| panic!("{error}"));
         match predictions.outcome {
             Outcome::Values(values) => targets.iter_mut().zip(values).for_each(|(to, from)| *to = from),
             Outcome::Classes { predicted, .. } => {
                 targets.iter_mut().zip(predicted).for_each(|(to, from)| *to = from.into());
-                for RefusedRow { row, .. } in predictions.refused {
-                    targets.iter_mut().skip(row).take(1).for_each(|to| *to = f64::NAN);
-                }
             }
+        }
+        for RefusedRow { row, .. } in predictions.refused {
+            targets.iter_mut().skip(row).take(1).for_each(|to| *to = f64::NAN);
         }
     }
 
-    fn default_target(&self, table: &Table) -> ndarray::Array1<f64> {
-        ndarray::Array1::zeros(table.rows())
+    fn default_target(&self, table: &Table) -> Array1<f64> {
+        Array1::zeros(table.rows())
+    }
+}
+
+impl<D: Data<Elem = f64>> PredictInplace<ArrayBase<D, Ix2>, Array1<f64>> for Model {
+    /// As for a [`Table`], with the model's columns in their order.
+    ///
+    /// # Panics
+    /// The array does not fit the model.
+    fn predict_inplace<'a>(&'a self, array: &'a ArrayBase<D, Ix2>, targets: &mut Array1<f64>) {
+        let name = |place: usize| match &self.names {
+            Some(names) => names.get(place).cloned().unwrap_or_else(|| format!("column {place}").into()),
+            None => format!("x{place}").into(),
+        };
+        let columns = array.columns().into_iter().enumerate();
+        #[expect(clippy::panic, reason = "the trait has no other way to say so")]
+        let table = Table::new(columns.map(|(place, column)| (name(place), Column::Number(column.to_vec()))))
+            .unwrap_or_else(|error| panic!("{error}"));
+        self.predict_inplace(&table, targets);
+    }
+
+    fn default_target(&self, array: &ArrayBase<D, Ix2>) -> Array1<f64> {
+        Array1::zeros(array.nrows())
     }
 }
 
 impl Predictor {
-    fn score(&self, block: Block<'_>, refusals: &mut Refusals) -> Result<Scores, PredictError> {
+    /// Transforms a block and brings its features into the form that the estimator reads.
+    fn prepare<'a>(
+        &'a self,
+        block: Block<'a>,
+        refusals: &mut Refusals,
+    ) -> Result<PreparedBlock<'a>, PredictError> {
         let block = self.transformer.transform(block, refusals)?;
         let rows = block.rows;
-        let feature_name = |place: usize| self.feature_names.get(place).cloned().unwrap_or_default();
-        Ok(match &self.estimator {
-            Estimator::Linear(linear) => {
-                let columns = finite_columns(block, &feature_name, refusals);
-                let values = linear.decide(&columns, rows).into_iter().next().unwrap_or_default();
-                Scores { values, predicted: Vec::new() }
-            }
-            Estimator::Logistic { linear, link } => {
-                let columns = finite_columns(block, &feature_name, refusals);
-                let decisions = linear.decide(&columns, rows);
-                self.classified(rows, &decisions, |row, probabilities| link.apply(row, probabilities))
+        let name = |place: usize| self.feature_names.get(place).cloned().unwrap_or_default();
+        let features = match &self.estimator {
+            Estimator::Linear(_) | Estimator::Logistic { .. } => {
+                Features::Columns(finite_columns(block, &name, refusals))
             }
             Estimator::Forest(forest) => {
-                let mut batches = Vec::new();
-                append_batches(block, forest.accepts, &feature_name, refusals, &mut batches);
-                forest.score(rows, &batches, self.classes.is_some())
+                let initial = vec![vec![0.0; rows * forest.outputs]];
+                let batches = batches(block, &forest.ensemble.features, forest.accepts, &name, refusals);
+                Features::Batches { batches, initial }
             }
             Estimator::Boosting(boosting) => {
-                let mut raw = boosting.initial_values(&block, refusals)?;
-                let mut batches = Vec::new();
-                append_batches(block, Accepts::Finite, &feature_name, refusals, &mut batches);
-                for (trees, raw) in boosting.trees.iter().zip(&mut raw) {
-                    forest::add_leaves(trees, 1, &batches, raw);
-                }
+                let initial = boosting.initial_values(&block, refusals)?;
+                let batches = batches(block, &boosting.ensemble.features, Accepts::Finite, &name, refusals);
+                Features::Batches { batches, initial }
+            }
+        };
+        Ok(PreparedBlock { rows, features })
+    }
+
+    fn score(&self, block: &PreparedBlock<'_>) -> Scores {
+        let rows = block.rows;
+        match (&self.estimator, &block.features) {
+            (Estimator::Linear(linear), Features::Columns(columns)) => {
+                let values = linear.decide(columns, rows).into_iter().next().unwrap_or_default();
+                Scores { values, predicted: Vec::new() }
+            }
+            (Estimator::Logistic { linear, link }, Features::Columns(columns)) => {
+                let decisions = linear.decide(columns, rows);
+                self.classified(rows, &decisions, |row, probabilities| link.apply(row, probabilities))
+            }
+            (Estimator::Forest(forest), Features::Batches { batches, initial }) => {
+                let sums = forest.ensemble.add_leaves(batches, initial);
+                forest.scores(sums, self.classes.is_some())
+            }
+            (Estimator::Boosting(boosting), Features::Batches { batches, initial }) => {
+                let raw = boosting.ensemble.add_leaves(batches, initial);
                 match boosting.loss {
                     BoostingLoss::Regression => {
                         Scores { values: raw.into_iter().next().unwrap_or_default(), predicted: Vec::new() }
@@ -267,7 +358,15 @@ impl Predictor {
                     loss => self.classified(rows, &raw, |row, probabilities| loss.apply(row, probabilities)),
                 }
             }
-        })
+            // Prepared for another model: nothing can be said.
+            _ => {
+                let classes = self.classes.as_ref().map_or(0, Vec::len);
+                Scores {
+                    values: vec![f64::NAN; rows * classes.max(1)],
+                    predicted: vec![0; rows * classes.min(1)],
+                }
+            }
+        }
     }
 
     /// Applies a link to every row's decisions, which are given output by output.
@@ -301,18 +400,19 @@ impl Estimator {
     fn block_rows(&self) -> usize {
         const CACHE_BYTES: usize = 256 * 1024;
         match self {
-            Self::Forest(forest) if forest.trees.iter().map(Tree::size).sum::<usize>() > CACHE_BYTES => 2048,
+            Self::Forest(forest) if forest.ensemble.trees().map(Tree::size).sum::<usize>() > CACHE_BYTES => {
+                2048
+            }
             _ => 512,
         }
     }
 }
 
 impl Forest {
-    fn score(&self, rows: usize, batches: &[Batch], classifies: bool) -> Scores {
-        let mut values = vec![0.0; rows * self.outputs];
-        forest::add_leaves(&self.trees, self.outputs, batches, &mut values);
+    fn scores(&self, sums: Vec<Vec<f64>>, classifies: bool) -> Scores {
+        let mut values = sums.into_iter().next().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "a forest has fewer than 2⁵³ trees")]
-        let count = self.trees.len() as f64;
+        let count = self.tree_count as f64;
         values.iter_mut().for_each(|value| *value /= count);
         let predicted = if classifies {
             values.chunks_exact(self.outputs).map(|row| class_number(argmax(row))).collect()
@@ -342,11 +442,11 @@ impl Boosting {
             Feature::Number(feature.clone().into_numbers().map(|value| f64::from(value as f32)))
         };
         let columns = block.columns.iter().map(narrow).collect();
-        let scores = predictor.score(Block { rows: block.rows, columns }, refusals)?;
+        let scores = predictor.score(&predictor.prepare(Block { rows: block.rows, columns }, refusals)?);
         if self.loss == BoostingLoss::Regression {
             return Ok(vec![scores.values]);
         }
-        let mut raw = vec![Vec::with_capacity(block.rows); self.trees.len()];
+        let mut raw = vec![Vec::with_capacity(block.rows); self.ensemble.sum_count()];
         for row in scores.values.chunks_exact(predictor.classes.as_ref().map_or(1, Vec::len)) {
             let values = self.loss.raw_from_probabilities(row, epsilon, centred);
             raw.iter_mut().zip(values).for_each(|(raw, value)| raw.push(value));
@@ -364,11 +464,11 @@ impl BoostingLoss {
         epsilon: f64,
         centred: bool,
     ) -> Vec<f64> {
-        let clipped = probabilities.iter().map(|probability| probability.clamp(epsilon, 1.0 - epsilon));
+        let mut clipped = probabilities.iter().map(|probability| probability.clamp(epsilon, 1.0 - epsilon));
         match self {
             Self::Regression => Vec::new(),
             Self::Binary { .. } | Self::Exponential => {
-                let rise = clipped.last().unwrap_or(f64::NAN);
+                let rise = clipped.next_back().unwrap_or(f64::NAN);
                 let log_odds = (rise / (1.0 - rise)).ln();
                 vec![if self == Self::Exponential { 0.5 * log_odds } else { log_odds }]
             }

@@ -200,6 +200,43 @@ impl Tree {
         word.is_some_and(|word| word >> (slot % 64) & 1 != 0)
     }
 
+    /// The slots of all splits.
+    fn splits(&self) -> impl Iterator<Item = usize> {
+        // The first slot is not used.
+        let slots = self.slots.iter().enumerate().skip(1);
+        slots.filter(|(_, slot)| leaf_place(**slot).is_none()).map(|(slot, _)| slot)
+    }
+
+    /// Marks the features that any split compares.
+    pub(crate) fn mark_features(&self, used: &mut [bool]) {
+        for slot in self.splits() {
+            if let Some(used) = used.get_mut(self.feature(slot) as usize) {
+                *used = true;
+            }
+        }
+    }
+
+    /// Counts features by their place in `kept`, which is ascending and has all that any split compares.
+    pub(crate) fn renumber_features(&mut self, kept: &[usize]) {
+        let is_wide = kept.len() > 1 << split::FEATURE_BITS;
+        let splits: Vec<usize> = self.splits().collect();
+        for slot in splits {
+            let old = self.feature(slot) as usize;
+            let new = kept.binary_search(&old).ok().and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
+            if let (Some(features), true) = (&mut self.wide_features, is_wide) {
+                if let Some(feature) = features.get_mut(slot) {
+                    *feature = new;
+                }
+            } else if let Some(content) = self.slots.get_mut(slot) {
+                *content = slot_of(threshold(*content), new, left_child(*content) >> 1);
+            }
+        }
+        self.features = kept.len();
+        if !is_wide {
+            self.wide_features = None;
+        }
+    }
+
     /// The feature of a split.
     pub(crate) fn feature(&self, slot: usize) -> u32 {
         match &self.wide_features {
@@ -228,7 +265,7 @@ pub(crate) const fn left_child(split: u64) -> u32 {
 /// The place of a leaf's values, or nothing for a split.
 pub(crate) fn leaf_place(slot: u64) -> Option<u32> {
     let threshold = threshold(slot);
-    let is_leaf = threshold >= leaf::LEFT || threshold < leaf::RIGHT + leaf::PLACES;
+    let is_leaf = !(leaf::RIGHT + leaf::PLACES..leaf::LEFT).contains(&threshold);
     is_leaf.then_some(threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1))
 }
 

@@ -3,6 +3,8 @@
 //! `models/tests/python/make_cases.py` trains the models; `./test.sh` runs it for each version. The folder is
 //! `$CRIPTO_CASES`, or `~/.cache/cripto-prediction/cases`: one folder a version, a `.json` beside each artifact.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},

@@ -130,6 +130,7 @@ fn parse(text: &str) -> f64 {
 }
 
 /// A column of numbers.
+#[derive(Debug)]
 pub(crate) enum Numbers<'a> {
     Borrowed(&'a [f64]),
     Owned(Vec<f64>),
@@ -189,10 +190,12 @@ impl<'a> Inputs<'a> {
         let columns = match names {
             Some(names) => {
                 let columns: Vec<_> = names.iter().map(|name| table.column(name)).collect();
-                let lacking = |((name, column), used): ((&Box<str>, &Option<&Column>), &bool)| {
-                    (*used && column.is_none()).then(|| name.to_string())
-                };
-                let lacking: Vec<String> = names.iter().zip(&columns).zip(used).filter_map(lacking).collect();
+                let lacking = names
+                    .iter()
+                    .zip(&columns)
+                    .zip(used)
+                    .filter(|((_, column), used)| **used && column.is_none());
+                let lacking: Vec<String> = lacking.map(|((name, _), _)| name.to_string()).collect();
                 if !lacking.is_empty() {
                     return Err(PredictError::MissingColumns(lacking));
                 }

@@ -95,8 +95,8 @@ impl Reader {
             steps.insert(0, Step { path: Vec::new(), class: outer.class, parameters: BTreeMap::new() });
         }
         let trees: Vec<&Tree> = match &predictor.estimator {
-            Estimator::Forest(forest) => forest.trees.iter().collect(),
-            Estimator::Boosting(boosting) => boosting.trees.iter().flatten().collect(),
+            Estimator::Forest(forest) => forest.ensemble.trees().collect(),
+            Estimator::Boosting(boosting) => boosting.ensemble.trees().collect(),
             Estimator::Linear(_) | Estimator::Logistic { .. } => Vec::new(),
         };
         let linear_bytes = match &predictor.estimator {

@@ -2,6 +2,7 @@ use super::{Estimated, Plain, Reader, Version, transformers::Read};
 use crate::{
     artifact::{Handle, ReadError, Value},
     features::Accepts,
+    forest::Ensemble,
     linear::{Linear, Link, argmax},
     model::{Boosting, BoostingLoss, Estimator, Forest, Initial, Model, Predictor},
     pipeline::Transformer,
@@ -114,7 +115,9 @@ impl Reader {
                 let trees = self.trees(estimated)?;
                 self.check_width(&trees, 1)?;
                 let accepts = self.accepts(estimated);
-                Ok((Estimator::Forest(Forest { trees, outputs: 1, accepts }), None))
+                let tree_count = trees.len();
+                let ensemble = Ensemble::new(vec![trees]);
+                Ok((Estimator::Forest(Forest { ensemble, tree_count, outputs: 1, accepts }), None))
             }
             "DecisionTreeClassifier"
             | "ExtraTreeClassifier"
@@ -133,7 +136,9 @@ impl Reader {
                 }
                 let accepts = self.accepts(estimated);
                 let outputs = classes.len();
-                Ok((Estimator::Forest(Forest { trees, outputs, accepts }), Some(classes)))
+                let tree_count = trees.len();
+                let ensemble = Ensemble::new(vec![trees]);
+                Ok((Estimator::Forest(Forest { ensemble, tree_count, outputs, accepts }), Some(classes)))
             }
             "GradientBoostingRegressor" => Ok((self.boosting(estimated, inputs, None)?, None)),
             "GradientBoostingClassifier" => {
@@ -339,7 +344,7 @@ impl Reader {
             }
         }
         let initial = self.initial(estimated, inputs, loss, outputs)?;
-        Ok(Estimator::Boosting(Boosting { trees, initial, loss }))
+        Ok(Estimator::Boosting(Boosting { ensemble: Ensemble::new(trees), initial, loss }))
     }
 
     /// What a `DummyClassifier` predicts of every row (`sklearn/dummy.py`, `predict_proba`).
