@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::{
     features::{Batch, LANES, LARGEST_KEY},
     shallow::{ShallowTree, add_shallow},
-    tree::{ROOT, Tree, feature, leaf_place, left_child, threshold},
+    tree::{ROOT, Slot, Slots, Tree},
 };
 
 /// Trees, and the features that they compare.
@@ -44,8 +44,12 @@ impl Ensemble {
             tree.mark_features(&mut used);
         }
         let features: Vec<usize> = (0..count).filter(|place| used.get(*place) == Some(&true)).collect();
+        let mut numbers = vec![0; count];
+        for (number, place) in (0..).zip(&features) {
+            numbers.iter_mut().skip(*place).take(1).for_each(|slot| *slot = number);
+        }
         for tree in sums.iter_mut().flatten() {
-            tree.renumber_features(&features);
+            tree.renumber_features(&numbers, features.len());
         }
         let with_shallow = |trees: Vec<Tree>| {
             let shallow = trees.iter().map(ShallowTree::new).collect();
@@ -96,7 +100,10 @@ impl Trees {
             return;
         }
         for (at, tree) in trees.iter().enumerate() {
-            let next = trees.get(at + 1).map_or(&[][..], |next| &next.slots);
+            let next: &[Slot<u16>] = match trees.get(at + 1).map(|next| &next.slots) {
+                Some(Slots::Narrow(slots)) => slots,
+                _ => &[],
+            };
             let share = next.len().div_ceil(batches.len().max(1)).next_multiple_of(SLOTS_PER_LINE);
             let mut shares = next.chunks(share.max(SLOTS_PER_LINE));
             for (batch, sums) in batches.iter().zip(sums.chunks_mut(LANES * width)) {
@@ -110,7 +117,7 @@ impl Trees {
 const SLOTS_PER_LINE: usize = 8;
 
 /// Asks for slots that will be needed soon.
-fn prefetch(slots: &[u64]) {
+fn prefetch(slots: &[Slot<u16>]) {
     #[cfg(target_arch = "x86_64")]
     for line in slots.chunks(SLOTS_PER_LINE) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -159,48 +166,44 @@ fn add(tree: &Tree, rows: usize, leaves: &[u32; LANES], sums: &mut [f64]) {
 
 /// Finds the place of the leaf's values for every row of a batch.
 fn descend(tree: &Tree, batch: &Batch, leaves: &mut [u32; LANES]) {
-    let mut slots = [ROOT; LANES];
-    if tree.wide_features.is_some() || batch.has_missing {
-        walk_any(tree, batch, &mut slots);
-    } else {
-        walk(tree, batch, &mut slots);
+    let mut places = [ROOT; LANES];
+    match &tree.slots {
+        _ if batch.has_missing => walk_any(tree, batch, &mut places),
+        Slots::Narrow(slots) => walk(tree, slots, batch, &mut places),
+        Slots::Wide(slots) => walk(tree, slots, batch, &mut places),
     }
-    for (leaf, slot) in leaves.iter_mut().zip(&slots).take(batch.rows) {
-        *leaf = tree.slots.get(*slot as usize).and_then(|slot| leaf_place(*slot)).unwrap_or(u32::MAX);
+    for (leaf, place) in leaves.iter_mut().zip(&places).take(batch.rows) {
+        *leaf = tree.slots.get(*place).and_then(Slot::leaf_place).unwrap_or(u32::MAX);
     }
 }
 
-/// One row after the other, with everything that a tree or a batch may have.
-fn walk_any(tree: &Tree, batch: &Batch, slots: &mut [u32; LANES]) {
-    for (row, place) in slots.iter_mut().enumerate().take(batch.rows) {
-        let mut slot = ROOT as usize;
-        while let Some(split) = tree.slots.get(slot).copied().filter(|slot| leaf_place(*slot).is_none()) {
-            let x = batch.keys.get(tree.feature(slot) as usize * LANES + row).copied().unwrap_or_default();
-            let right = if x > LARGEST_KEY { !tree.sends_missing_left(slot) } else { x > threshold(split) };
-            *place = left_child(split) + u32::from(right);
-            slot = *place as usize;
+/// One row after the other, with missing values.
+fn walk_any(tree: &Tree, batch: &Batch, places: &mut [u32; LANES]) {
+    for (row, place) in places.iter_mut().enumerate().take(batch.rows) {
+        while let Some(split) = tree.slots.get(*place).filter(|slot| slot.leaf_place().is_none()) {
+            let x = batch.keys.get(split.column() + row).copied().unwrap_or_default();
+            let right = if x > LARGEST_KEY { !tree.sends_missing_left(*place) } else { x > split.threshold };
+            *place = split.left_child() + u32::from(right);
         }
     }
 }
 
 /// All rows go down one level at a time. The steps of a level do not depend on each other, so that the processor has
 /// as many of them under way as it can.
-fn walk(tree: &Tree, batch: &Batch, slots: &mut [u32; LANES]) {
-    assert!(batch.keys.len() >= tree.features * LANES, "a batch has all features of the tree");
-    let rows = batch.rows.min(LANES);
-    let step = |slot: u32, row: usize| -> u32 {
+fn walk<N: Copy + Into<u32>>(tree: &Tree, slots: &[Slot<N>], batch: &Batch, places: &mut [u32; LANES]) {
+    assert!(batch.keys.len() >= tree.features.max(1) * LANES, "a batch has all features of the tree");
+    let step = |place: u32, row: usize| -> u32 {
         // SAFETY: children of splits are slots, and leaves are their own children. Checks cost a fifth of the time.
-        let split = unsafe { *tree.slots.get_unchecked(slot as usize) };
-        // SAFETY: features of splits are below `tree.features`, and rows below LANES.
-        let x = unsafe { *batch.keys.get_unchecked(feature(split) as usize * LANES + row) };
-        // The sign of the difference says whether x is above, without a branch.
-        let difference = i64::from(threshold(split)) - i64::from(x);
-        left_child(split) + u32::from(difference < 0)
+        let split = unsafe { *slots.get_unchecked(place as usize) };
+        // SAFETY: columns of splits are those of features below `tree.features`, and rows are below LANES.
+        let x = unsafe { *batch.keys.get_unchecked(split.column() + row) };
+        split.left_child() + u32::from(x > split.threshold)
     };
+    let rows = batch.rows.min(LANES);
     // Most rows are on their way for that long, and leaves lead to themselves.
     for _ in 0..tree.mean_depth {
-        for (row, slot) in slots.iter_mut().enumerate().take(rows) {
-            *slot = step(*slot, row);
+        for (row, place) in places.iter_mut().enumerate().take(rows) {
+            *place = step(*place, row);
         }
     }
     // Then rows that have arrived drop out.
@@ -210,11 +213,11 @@ fn walk(tree: &Tree, batch: &Batch, slots: &mut [u32; LANES]) {
         let mut kept = 0;
         for at in 0..count {
             let row = active[at % LANES];
-            let slot = &mut slots[row % LANES];
-            let next = step(*slot, row % LANES);
+            let place = &mut places[row % LANES];
+            let next = step(*place, row % LANES);
             active[kept % LANES] = row;
-            kept += usize::from(next != *slot);
-            *slot = next;
+            kept += usize::from(next != *place);
+            *place = next;
         }
         count = kept;
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     features::{Batch, LANES},
-    tree::{ROOT, Tree, feature, leaf_place, left_child, threshold},
+    tree::{ROOT, Tree},
 };
 
 const LEVELS: usize = 3;
@@ -13,7 +13,7 @@ const LEAVES: usize = 1 << LEVELS;
 pub(crate) struct ShallowTree {
     /// Level by level: the children of split `n` are `2 * n + 1` and `2 * n + 2`.
     thresholds: [i32; SPLITS],
-    features: [u32; SPLITS],
+    columns: [usize; SPLITS],
     leaves: Leaves,
 }
 
@@ -25,14 +25,14 @@ struct Leaves {
 }
 
 impl ShallowTree {
-    /// The same tree, unless it is too deep, has more than one value a leaf, or more features than a slot has room for.
+    /// The same tree, unless it is too deep or has more than one value a leaf.
     pub(crate) fn new(tree: &Tree) -> Option<Self> {
-        if tree.depth > LEVELS || tree.width != 1 || tree.wide_features.is_some() {
+        if tree.depth > LEVELS || tree.width != 1 {
             return None;
         }
         let mut shallow = Self {
             thresholds: [i32::MAX; SPLITS],
-            features: [0; SPLITS],
+            columns: [0; SPLITS],
             leaves: Leaves { low: [0; LEAVES], high: [0; LEAVES] },
         };
         shallow.fill(tree, ROOT, 0)?;
@@ -40,8 +40,8 @@ impl ShallowTree {
     }
 
     fn fill(&mut self, tree: &Tree, slot: u32, place: usize) -> Option<()> {
-        let content = *tree.slots.get(slot as usize)?;
-        let leaf = leaf_place(content);
+        let content = tree.slots.get(slot)?;
+        let leaf = content.leaf_place();
         if place >= SPLITS {
             let bits = tree.values.get(leaf? as usize)?.to_bits().cast_signed();
             #[expect(clippy::cast_possible_truncation, reason = "the halves of the bits")]
@@ -50,12 +50,12 @@ impl ShallowTree {
             *self.leaves.high.get_mut(place - SPLITS)? = high;
             return Some(());
         }
+        let mut children = [slot; 2];
         if leaf.is_none() {
-            *self.thresholds.get_mut(place)? = threshold(content);
-            *self.features.get_mut(place)? = feature(content);
+            *self.thresholds.get_mut(place)? = content.threshold;
+            *self.columns.get_mut(place)? = content.column();
+            children = [content.left_child(), content.left_child() + 1];
         }
-        let children =
-            if leaf.is_none() { [left_child(content), left_child(content) + 1] } else { [slot, slot] };
         self.fill(tree, children[0], 2 * place + 1)?;
         self.fill(tree, children[1], 2 * place + 2)
     }
@@ -78,7 +78,7 @@ fn add_portable(trees: &[ShallowTree], keys: &[i32], sums: &mut [f64]) {
         for tree in trees {
             let mut place = 0;
             for _ in 0..LEVELS {
-                let x = keys.get(tree.features[place] as usize * LANES + row).copied().unwrap_or_default();
+                let x = keys.get(tree.columns[place] + row).copied().unwrap_or_default();
                 place = 2 * place + 1 + usize::from(x > tree.thresholds[place]);
             }
             *sum += tree.leaves.get(place - SPLITS);
@@ -142,7 +142,7 @@ mod avx2 {
                 let right = |split: usize| {
                     // SAFETY: as the caller guarantees.
                     let x = unsafe {
-                        let column = keys.add(tree.features[split] as usize * LANES + group * GROUP);
+                        let column = keys.add(tree.columns[split] + group * GROUP);
                         _mm256_loadu_si256(column.cast())
                     };
                     _mm256_cmpgt_epi32(x, _mm256_set1_epi32(tree.thresholds[split]))
@@ -193,7 +193,7 @@ mod tests {
         };
         ShallowTree {
             thresholds: std::array::from_fn(|_| next()),
-            features: std::array::from_fn(|_| (next() & 1) as u32),
+            columns: std::array::from_fn(|_| (next() & 1) as usize * LANES),
             leaves: Leaves {
                 low: std::array::from_fn(|_| next()),
                 high: std::array::from_fn(|_| next() & 0x3fff_ffff),

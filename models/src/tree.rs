@@ -11,6 +11,8 @@
 //! * A leaf is a split that leads to itself, so that rows can go on walking without asking whether they have arrived:
 //!   a left child's threshold is above every key and a right child's below. Keys leave room there for the place of the
 //!   leaf's values.
+//! * Features are numbered anew by what an ensemble compares, and kept as the place of their column in a batch of rows.
+//!   Where 16 bits are not enough for that, or for the pair, a tree's slots take twelve bytes.
 //!
 //! Pairs are laid out so that the child that more training samples went to comes next in memory.
 
@@ -18,7 +20,7 @@ use std::collections::HashMap;
 
 use crate::{
     artifact::{Array, Data, Dtype, Kind},
-    features::key,
+    features::{LANES, key},
 };
 
 /// A compact tree.
@@ -26,13 +28,9 @@ use crate::{
 pub(crate) struct Tree {
     /// How many features it compares: all of its features are below this.
     pub(crate) features: usize,
-    /// Splits and leaves; the children of a split are `slots[2 * pair]` and `slots[2 * pair + 1]`. The root is
-    /// `slots[1]`, and `slots[0]` is not used.
-    pub(crate) slots: Box<[u64]>,
+    pub(crate) slots: Slots,
     /// The values of the leaves, `width` for each; equal rows of several values are held once.
     pub(crate) values: Vec<f64>,
-    /// The features of splits, where eight bits are not enough: then a split's own field is unused.
-    pub(crate) wide_features: Option<Box<[u32]>>,
     /// One bit a slot: whether a missing value goes to the left child. None where it never does.
     pub(crate) missing_left: Option<Box<[u64]>>,
     /// How many values a leaf has.
@@ -48,11 +46,74 @@ pub(crate) struct Tree {
 /// The slot of the root: where a right child would be, so that a root that is a leaf is one like any other.
 pub(crate) const ROOT: u32 = 1;
 
-/// A split's fields in a slot: the threshold's [key], then the feature and the pair of the children.
-pub(crate) mod split {
-    pub(crate) const FEATURE_BITS: u32 = 8;
-    pub(crate) const MOST_PAIRS: usize = 1 << (32 - FEATURE_BITS);
+/// Splits and leaves. The children of a split are the slots `2 * pair` and `2 * pair + 1`; the root is slot 1, and
+/// slot 0 is not used.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Slots {
+    Narrow(Box<[Slot<u16>]>),
+    Wide(Box<[Slot<u32>]>),
 }
+
+/// A split or a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot<N> {
+    /// The [key] of the threshold; for a leaf, the place of its values.
+    pub(crate) threshold: i32,
+    /// Where the feature's column begins in [`Batch::keys`](crate::features::Batch::keys).
+    column: N,
+    pair: N,
+}
+
+impl<N: Copy + Into<u32>> Slot<N> {
+    /// Where the feature's column begins in a batch.
+    #[inline(always)]
+    pub(crate) fn column(self) -> usize {
+        self.column.into() as usize
+    }
+
+    /// The slot of the left child; the right one's comes next.
+    #[inline(always)]
+    pub(crate) fn left_child(self) -> u32 {
+        self.pair.into() * 2
+    }
+
+    fn widened(self) -> Slot<u32> {
+        Slot { threshold: self.threshold, column: self.column.into(), pair: self.pair.into() }
+    }
+}
+
+impl Slot<u32> {
+    fn narrowed(self) -> Option<Slot<u16>> {
+        let (column, pair) = (self.column.try_into().ok()?, self.pair.try_into().ok()?);
+        Some(Slot { threshold: self.threshold, column, pair })
+    }
+
+    /// The place of a leaf's values, or nothing for a split.
+    pub(crate) fn leaf_place(self) -> Option<u32> {
+        let is_leaf = !(leaf::RIGHT + leaf::PLACES..leaf::LEFT).contains(&self.threshold);
+        is_leaf.then_some(self.threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1))
+    }
+}
+
+impl Slots {
+    /// The slot at a place.
+    pub(crate) fn get(&self, place: u32) -> Option<Slot<u32>> {
+        match self {
+            Self::Narrow(slots) => slots.get(place as usize).map(|slot| slot.widened()),
+            Self::Wide(slots) => slots.get(place as usize).copied(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Narrow(slots) => size_of_val(&**slots),
+            Self::Wide(slots) => size_of_val(&**slots),
+        }
+    }
+}
+
+const MOST_PAIRS: u32 = 1 << 30;
+const UNUSED: Slot<u32> = Slot { threshold: i32::MAX, column: 0, pair: 0 };
 
 /// A leaf's threshold: the place of its values is added to one of these. All are beyond the keys of numbers.
 mod leaf {
@@ -169,9 +230,8 @@ impl Tree {
             leaf_values,
             tree: Self {
                 features,
-                slots: Box::default(),
+                slots: Slots::Narrow(Box::default()),
                 values: Vec::new(),
-                wide_features: None,
                 missing_left: None,
                 width: classes,
                 node_count: value_rows,
@@ -179,7 +239,6 @@ impl Tree {
                 mean_depth: 0,
             },
             slots: Vec::new(),
-            wide_features: (features > 1 << split::FEATURE_BITS).then(Vec::new),
             missing_left: Vec::new(),
             known_rows: HashMap::new(),
         }
@@ -188,85 +247,52 @@ impl Tree {
 
     /// The number of bytes that it takes.
     pub(crate) fn size(&self) -> usize {
-        size_of_val(&*self.slots)
+        self.slots.size()
             + size_of_val(&*self.values)
-            + self.wide_features.as_deref().map_or(0, size_of_val::<[u32]>)
             + self.missing_left.as_deref().map_or(0, size_of_val::<[u64]>)
     }
 
     /// Whether a split sends missing values to its left child.
-    pub(crate) fn sends_missing_left(&self, slot: usize) -> bool {
-        let word = self.missing_left.as_ref().and_then(|bits| bits.get(slot / 64));
+    pub(crate) fn sends_missing_left(&self, slot: u32) -> bool {
+        let word = self.missing_left.as_ref().and_then(|bits| bits.get(slot as usize / 64));
         word.is_some_and(|word| word >> (slot % 64) & 1 != 0)
-    }
-
-    /// The slots of all splits.
-    fn splits(&self) -> impl Iterator<Item = usize> {
-        // The first slot is not used.
-        let slots = self.slots.iter().enumerate().skip(1);
-        slots.filter(|(_, slot)| leaf_place(**slot).is_none()).map(|(slot, _)| slot)
     }
 
     /// Marks the features that any split compares.
     pub(crate) fn mark_features(&self, used: &mut [bool]) {
-        for slot in self.splits() {
-            if let Some(used) = used.get_mut(self.feature(slot) as usize) {
+        let mut mark = |slot: Slot<u32>| {
+            if let (None, Some(used)) = (slot.leaf_place(), used.get_mut(slot.column() / LANES)) {
                 *used = true;
             }
+        };
+        match &self.slots {
+            Slots::Narrow(slots) => slots.iter().skip(1).for_each(|slot| mark(slot.widened())),
+            Slots::Wide(slots) => slots.iter().skip(1).for_each(|slot| mark(*slot)),
         }
     }
 
-    /// Counts features by their place in `kept`, which is ascending and has all that any split compares.
-    pub(crate) fn renumber_features(&mut self, kept: &[usize]) {
-        let is_wide = kept.len() > 1 << split::FEATURE_BITS;
-        let splits: Vec<usize> = self.splits().collect();
-        for slot in splits {
-            let old = self.feature(slot) as usize;
-            let new = kept.binary_search(&old).ok().and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
-            if let (Some(features), true) = (&mut self.wide_features, is_wide) {
-                if let Some(feature) = features.get_mut(slot) {
-                    *feature = new;
+    /// Numbers features anew: `numbers[old]` for each that any split compares, `count` in all.
+    pub(crate) fn renumber_features(&mut self, numbers: &[u32], count: usize) {
+        let renumbered = |mut slot: Slot<u32>| {
+            if slot.leaf_place().is_none() {
+                slot.column = numbers.get(slot.column() / LANES).copied().unwrap_or(0) * LANES as u32;
+            }
+            slot
+        };
+        match &mut self.slots {
+            Slots::Narrow(slots) => slots.iter_mut().skip(1).for_each(|slot| {
+                // Numbers only become smaller.
+                *slot = renumbered(slot.widened()).narrowed().unwrap_or(*slot);
+            }),
+            Slots::Wide(slots) => {
+                slots.iter_mut().skip(1).for_each(|slot| *slot = renumbered(*slot));
+                if let Some(narrow) = slots.iter().map(|slot| slot.narrowed()).collect() {
+                    self.slots = Slots::Narrow(narrow);
                 }
-            } else if let Some(content) = self.slots.get_mut(slot) {
-                *content = slot_of(threshold(*content), new, left_child(*content) >> 1);
             }
         }
-        self.features = kept.len();
-        if !is_wide {
-            self.wide_features = None;
-        }
+        self.features = count;
     }
-
-    /// The feature of a split.
-    pub(crate) fn feature(&self, slot: usize) -> u32 {
-        match &self.wide_features {
-            Some(features) => features.get(slot).copied().unwrap_or(0),
-            None => self.slots.get(slot).map_or(0, |split| feature(*split)),
-        }
-    }
-}
-
-/// The key of a split's threshold.
-#[expect(clippy::cast_possible_truncation, reason = "the threshold is the lower half")]
-pub(crate) const fn threshold(split: u64) -> i32 {
-    (split as u32).cast_signed()
-}
-
-/// The feature of a split, where it is not kept elsewhere.
-pub(crate) const fn feature(split: u64) -> u32 {
-    (split >> 32) as u32 & ((1 << split::FEATURE_BITS) - 1)
-}
-
-/// The left child of a split; the right one comes next.
-pub(crate) const fn left_child(split: u64) -> u32 {
-    ((split >> (32 + split::FEATURE_BITS)) as u32) << 1
-}
-
-/// The place of a leaf's values, or nothing for a split.
-pub(crate) fn leaf_place(slot: u64) -> Option<u32> {
-    let threshold = threshold(slot);
-    let is_leaf = !(leaf::RIGHT + leaf::PLACES..leaf::LEFT).contains(&threshold);
-    is_leaf.then_some(threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1))
 }
 
 /// The largest 32-bit number that is not above `threshold`.
@@ -282,8 +308,7 @@ struct Compaction<'a> {
     records: Vec<RawNode<'a>>,
     leaf_values: Vec<f64>,
     tree: Tree,
-    slots: Vec<u64>,
-    wide_features: Option<Vec<u32>>,
+    slots: Vec<Slot<u32>>,
     missing_left: Vec<u64>,
     known_rows: HashMap<Box<[u64]>, usize>,
 }
@@ -291,7 +316,7 @@ struct Compaction<'a> {
 impl<'a> Compaction<'a> {
     fn run(mut self) -> Result<Tree, String> {
         self.slots.reserve_exact(self.records.len() + 1);
-        self.slots.extend([0, 0]);
+        self.slots.extend([UNUSED; 2]);
         let (mut leaf_count, mut leaf_depths) = (0, 0);
         let mut visited = 0_usize;
         let mut open = vec![(0_usize, ROOT, 0_usize)];
@@ -309,7 +334,7 @@ impl<'a> Compaction<'a> {
             } else {
                 let pair = self.slots.len() / 2;
                 let (content, left) = self.split(record, slot as usize, pair)?;
-                self.slots.extend([0, 0]);
+                self.slots.extend([UNUSED; 2]);
                 let children = self.children(record)?;
                 let [(left_index, left_record), (right_index, right_record)] = children;
                 let (to_left, to_right) = ((left_index, left, depth + 1), (right_index, left + 1, depth + 1));
@@ -324,10 +349,11 @@ impl<'a> Compaction<'a> {
         }
         self.tree.mean_depth = leaf_depths / leaf_count.max(1);
         let mut tree = self.tree;
-        tree.slots = self.slots.into();
-        tree.wide_features = self.wide_features.map(Into::into);
+        let narrow: Option<Box<[Slot<u16>]>> = self.slots.iter().map(|slot| slot.narrowed()).collect();
+        let slot_count = self.slots.len();
+        tree.slots = narrow.map_or_else(|| Slots::Wide(self.slots.into()), Slots::Narrow);
         if self.missing_left.iter().any(|bits| *bits != 0) {
-            self.missing_left.resize(tree.slots.len().div_ceil(64), 0);
+            self.missing_left.resize(slot_count.div_ceil(64), 0);
             tree.missing_left = Some(self.missing_left.into());
         }
         Ok(tree)
@@ -349,28 +375,18 @@ impl<'a> Compaction<'a> {
     }
 
     /// A split whose children are that pair, and the slot of the left one.
-    fn split(&mut self, record: RawNode<'_>, slot: usize, pair: usize) -> Result<(u64, u32), String> {
-        let feature = u32::try_from(record.integer(self.layout.feature)).ok();
-        let feature = feature.filter(|feature| (*feature as usize) < self.tree.features);
+    fn split(&mut self, record: RawNode<'_>, slot: usize, pair: usize) -> Result<(Slot<u32>, u32), String> {
+        let feature = usize::try_from(record.integer(self.layout.feature)).ok();
+        let feature = feature.filter(|feature| *feature < self.tree.features);
         let feature = feature.ok_or("a tree that compares a feature that does not exist")?;
-        let pair = u32::try_from(pair).ok().filter(|pair| (*pair as usize) < split::MOST_PAIRS);
-        let pair = pair.ok_or_else(|| format!("a tree of more than {} nodes", 2 * split::MOST_PAIRS))?;
+        let column = feature.checked_mul(LANES).and_then(|column| u32::try_from(column).ok());
+        let column = column.ok_or("a tree of more features than are supported")?;
+        let pair = u32::try_from(pair).ok().filter(|pair| *pair < MOST_PAIRS);
+        let pair = pair.ok_or_else(|| format!("a tree of more than {} nodes", 2 * MOST_PAIRS))?;
         let threshold = f64::from_bits(record.word(self.layout.threshold));
         if threshold.is_nan() {
             return Err("a tree with a threshold that is not a number".to_owned());
         }
-        let own_feature = match &mut self.wide_features {
-            Some(features) => {
-                if features.len() <= slot {
-                    features.resize(slot + 1, 0);
-                }
-                if let Some(place) = features.get_mut(slot) {
-                    *place = feature;
-                }
-                0
-            }
-            None => feature,
-        };
         if let Some(offset) = self.layout.missing_go_to_left
             && record.0.get(offset).is_some_and(|flag| *flag != 0)
         {
@@ -382,10 +398,10 @@ impl<'a> Compaction<'a> {
                 *bits |= 1 << (slot % 64);
             }
         }
-        Ok((slot_of(key(round_down(threshold)), own_feature, pair), pair << 1))
+        Ok((Slot { threshold: key(round_down(threshold)), column, pair }, pair * 2))
     }
 
-    fn leaf(&mut self, index: usize, slot: u32) -> Result<u64, String> {
+    fn leaf(&mut self, index: usize, slot: u32) -> Result<Slot<u32>, String> {
         let width = self.tree.width;
         let row = index.checked_mul(width).and_then(|start| self.leaf_values.get(start..)?.get(..width));
         let row = row.ok_or("a tree whose values do not fit its nodes")?;
@@ -402,12 +418,9 @@ impl<'a> Compaction<'a> {
         let place = i32::try_from(place).ok().filter(|place| *place < leaf::PLACES);
         let place = place.ok_or_else(|| format!("a tree of more than {} leaves", leaf::PLACES))?;
         let is_right = slot & 1 == 1;
-        Ok(slot_of(if is_right { leaf::RIGHT } else { leaf::LEFT } + place, 0, slot >> 1))
+        let threshold = if is_right { leaf::RIGHT } else { leaf::LEFT } + place;
+        Ok(Slot { threshold, column: 0, pair: slot / 2 })
     }
-}
-
-fn slot_of(threshold: i32, feature: u32, pair: u32) -> u64 {
-    u64::from(pair << split::FEATURE_BITS | feature) << 32 | u64::from(threshold.cast_unsigned())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ const DEEPEST_NESTING: u32 = 4;
 /// No stack of a real pickle comes near.
 const LARGEST_STACK: usize = 1 << 20;
 const MOST_DIMENSIONS: usize = 32;
+const MOST_EMPTY_ELEMENTS: usize = 1 << 16;
 
 pub(super) struct Machine<'a> {
     source: Source<'a>,
@@ -560,7 +561,9 @@ impl<'a> Machine<'a> {
         fortran: bool,
         bytes: Vec<u8>,
     ) -> Result<Value, ReadError> {
-        let expected = count(&shape).and_then(|count| count.checked_mul(dtype.size()));
+        // Elements of no size, such as empty texts, could be as many as they like.
+        let count = count(&shape).filter(|count| dtype.size() > 0 || *count <= MOST_EMPTY_ELEMENTS);
+        let expected = count.and_then(|count| count.checked_mul(dtype.size()));
         if matches!(dtype, Dtype::Object) || expected != Some(bytes.len()) {
             return Err(self.malformed("an array whose bytes do not fit its shape"));
         }

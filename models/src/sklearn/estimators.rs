@@ -10,6 +10,10 @@ use crate::{
     tree::Tree,
 };
 
+/// An artifact states its numbers of columns and outputs; memory for them is not taken on its word alone.
+const MOST_COLUMNS: usize = 1 << 20;
+const MOST_OUTPUTS: usize = 1 << 16;
+
 impl Reader {
     pub(super) fn model(&mut self, root: Handle) -> Result<Model, ReadError> {
         let outer = self.estimated(root)?;
@@ -18,6 +22,9 @@ impl Reader {
             Some(names) => names.len(),
             None => self.input_count(root, 0)?,
         };
+        if inputs > MOST_COLUMNS {
+            return Err(self.unsupported(format!("{inputs} columns, where {MOST_COLUMNS} are supported")));
+        }
         let placeholders = || (0..inputs).map(|place| format!("x{place}")).collect();
         let input_names: Vec<String> =
             names.as_ref().map_or_else(placeholders, |names| names.iter().map(ToString::to_string).collect());
@@ -112,7 +119,7 @@ impl Reader {
             | "RandomForestRegressor"
             | "ExtraTreesRegressor" => {
                 self.one_output(estimated)?;
-                let trees = self.trees(estimated)?;
+                let trees = self.trees(estimated, inputs)?;
                 self.check_width(&trees, 1)?;
                 let accepts = self.accepts(estimated);
                 let tree_count = trees.len();
@@ -125,7 +132,7 @@ impl Reader {
             | "ExtraTreesClassifier" => {
                 self.one_output(estimated)?;
                 let classes = self.classes(estimated)?;
-                let mut trees = self.trees(estimated)?;
+                let mut trees = self.trees(estimated, inputs)?;
                 self.check_width(&trees, classes.len())?;
                 // Until 1.3 leaves hold weighted counts, of which fractions are made at prediction
                 // (`sklearn/tree/_classes.py`, `predict_proba`).
@@ -193,7 +200,7 @@ impl Reader {
         let handle = self.required(estimated, "coef_")?;
         let outputs = match self.shape(handle) {
             Some([_]) => 1,
-            Some([outputs, _]) => *outputs,
+            Some([outputs, _]) if *outputs <= MOST_OUTPUTS => *outputs,
             _ => return Err(self.unexpected(estimated, "coef_")),
         };
         let coefficients = self.numbers(estimated, "coef_")?;
@@ -222,6 +229,9 @@ impl Reader {
         inputs: usize,
     ) -> Result<(Estimator, Option<Vec<Label>>), ReadError> {
         let classes = self.classes(estimated)?;
+        if classes.len() < 2 {
+            return Err(self.unexpected(estimated, "classes_"));
+        }
         let linear = self.linear(estimated, inputs)?;
         let outputs = linear.intercepts.len();
         let expected = if classes.len() == 2 { 1 } else { classes.len() };
@@ -277,9 +287,9 @@ impl Reader {
     }
 
     /// The trees of a forest, or the tree that a tree estimator is.
-    fn trees(&mut self, estimated: Estimated) -> Result<Vec<Tree>, ReadError> {
+    fn trees(&mut self, estimated: Estimated, inputs: usize) -> Result<Vec<Tree>, ReadError> {
         if self.field(estimated, "tree_").is_some() {
-            return Ok(vec![self.tree(estimated)?]);
+            return Ok(vec![self.tree(estimated, inputs)?]);
         }
         let handle = self.required(estimated, "estimators_")?;
         let members = self.graph.elements(handle).unwrap_or_default().to_vec();
@@ -288,15 +298,14 @@ impl Reader {
         }
         members
             .into_iter()
-            .map(|member| self.estimated(member).and_then(|member| self.tree(member)))
+            .map(|member| self.estimated(member).and_then(|member| self.tree(member, inputs)))
             .collect()
     }
 
-    fn tree(&mut self, estimated: Estimated) -> Result<Tree, ReadError> {
+    fn tree(&mut self, estimated: Estimated, inputs: usize) -> Result<Tree, ReadError> {
         let handle = self.required(estimated, "tree_")?;
-        let features = self.count(estimated, "n_features_in_")?;
         match self.graph.take(handle) {
-            Value::Tree(tree) if tree.features == features => Ok(*tree),
+            Value::Tree(tree) if tree.features == inputs => Ok(*tree),
             _ => Err(self.unexpected(estimated, "tree_")),
         }
     }
@@ -336,7 +345,7 @@ impl Reader {
         for (member, output) in members.into_iter().zip((0..outputs).cycle()) {
             let Plain::Other(member) = member else { return Err(self.unexpected(estimated, "estimators_")) };
             let member = self.estimated(member)?;
-            let mut tree = self.tree(member)?;
+            let mut tree = self.tree(member, inputs)?;
             self.check_width(std::slice::from_ref(&tree), 1)?;
             tree.values.iter_mut().for_each(|value| *value *= learning_rate);
             if let Some(trees) = trees.get_mut(output) {

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them.
+#
+#     ./test.sh
+#
+# Needs a Rust toolchain, Python 3.11 (or 3.10 or 3.12 for part of the scikit-learn versions), a C and C++ compiler.
+# Everything that is installed goes to $CRIPTO_CACHE (default ~/.cache/cripto-prediction); build products too when $CI
+# is set, so that a second run is short.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+CACHE=${CRIPTO_CACHE:-$HOME/.cache/cripto-prediction}
+FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+mkdir -p "$CACHE"
+if [ -n "${CI:-}" ]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+fi
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Debian packages, where they are missing and can be installed.
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing $2"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+    else
+        echo "missing: $1 (Debian package $2)" >&2
+        exit 1
+    fi
+}
+
+# One virtual environment for each scikit-learn, made again when its pins change.
+environment() { # environment NAME PIN...
+    local name=$1 pins=${*:2} folder=$CACHE/venv/$1
+    if [ "$(cat "$folder/pins" 2>/dev/null)" != "$pins" ]; then
+        say "virtual environment $name: $pins"
+        rm -rf "$folder"
+        python3 -m venv "$folder"
+        # shellcheck disable=SC2086 # the pins are words
+        "$folder/bin/pip" install --quiet --disable-pip-version-check $pins
+        echo "$pins" >"$folder/pins"
+    fi
+}
+
+# What each scikit-learn predicts, made again when the generator or the environment changes.
+cases() { # cases NAME
+    local folder=$CACHE/cases/$1 stamp
+    stamp=$(cat "$CACHE/venv/$1/pins" models/tests/python/make_cases.py models/tests/python/cases/*.py | sha256sum)
+    if [ "$(cat "$folder.stamp" 2>/dev/null)" != "$stamp" ]; then
+        say "cases of $1"
+        rm -rf "$folder"
+        "$CACHE/venv/$1/bin/python" models/tests/python/make_cases.py "$folder"
+        echo "$stamp" >"$folder.stamp"
+    fi
+}
+
+need cc gcc
+need c++ g++
+need chromium chromium
+
+environment sk1.1 scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 pandas==1.5.3 joblib==1.1.1 lz4==4.4.5
+environment sk1.3 scikit-learn==1.3.2 numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 joblib==1.3.2 lz4==4.4.5
+environment sk1.5 scikit-learn==1.5.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.4.2 lz4==4.4.5
+environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.5.1 lz4==4.4.5
+environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 pyarrow==26.0.1
+# Tables of the older pandas are written by the versions that belong together.
+environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
+for name in sk1.1 sk1.3 sk1.5 sk1.7 sk1.9; do cases "$name"; done
+
+export CRIPTO_CASES=$CACHE/cases
+export CRIPTO_PYTHON=$CACHE/venv/sk1.9/bin/python
+export CRIPTO_REQUIRE_BROWSER=1
+
+say "formatting"
+cargo fmt --all -- --check
+
+say "lints"
+cargo clippy --release --workspace --all-targets -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
+
+say "the feature job in Python"
+(cd glue && "$CRIPTO_PYTHON" -m unittest --quiet test_features)
+
+say "tests"
+# One profile for everything, because polars takes minutes to compile in each.
+cargo test --release --workspace
+# Once more with checks for overflow; this crate has no large dependency.
+cargo test --package cripto-models
+
+say "fuzzing the reader for $FUZZ_SECONDS seconds"
+if [ ! -x "$CACHE/tools/bin/cargo-fuzz" ]; then
+    cargo install cargo-fuzz --version 0.13.2 --locked --quiet --root "$CACHE/tools"
+fi
+mkdir -p models/fuzz/corpus/read
+PATH="$CACHE/tools/bin:$PATH" cargo fuzz run read --fuzz-dir models/fuzz --sanitizer none \
+    --target-dir "$CACHE/target-fuzz" models/fuzz/corpus/read models/fuzz/seeds/read \
+    -- -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -verbosity=0
+
+say "all tests passed"
