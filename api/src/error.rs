@@ -1,0 +1,64 @@
+//! What goes wrong in a request, and how the one who asked learns of it.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use shared::Asset;
+use thiserror::Error;
+
+use crate::{reload::ReloadError, rendered::Momentary};
+
+/// A request that is not answered as asked. The text is what the user reads.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("caminho desconhecido; veja /docs")]
+    UnknownPath,
+    #[error("método não permitido neste caminho")]
+    WrongMethod,
+    #[error("símbolo inválido: {0:?}; são esperados de 1 a 32 letras, dígitos, '.', '-' ou '_'")]
+    BadSymbol(String),
+    #[error("ativo {0} desconhecido; veja /symbols")]
+    UnknownAsset(Asset),
+    #[error("ainda não há previsões publicadas; veja /health")]
+    NothingServed,
+    #[error("a recarga não está disponível neste servidor")]
+    CannotReload,
+    #[error("a recarga falhou: {}", .0.message)]
+    ReloadFailed(ReloadError),
+    #[error("os modelos foram recarregados, mas as previsões não puderam ser lidas")]
+    CannotRefresh,
+}
+
+/// The one shape of all errors.
+#[derive(Serialize)]
+struct ErrorAnswer {
+    detail: String,
+    status: u16,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadSymbol(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownPath | Self::UnknownAsset(_) => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ReloadFailed(_) | Self::CannotRefresh => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::CannotReload => StatusCode::NOT_IMPLEMENTED,
+            Self::NothingServed => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let answer = ErrorAnswer { detail: self.to_string(), status: status.as_u16() };
+        let mut response = Momentary::json(status, &answer).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}

@@ -1,0 +1,126 @@
+//! Serves predictions over HTTP.
+//!
+//! * **For:** answering the documented endpoints from a [`PredictionStore`], as fast as HTTP allows: when a snapshot
+//!   arrives every answer is rendered once, and a request is a look-up.
+//! * **Comes in:** a store of predictions, a listening socket, and optionally something that can [`Reload`].
+//!   **Goes out:** HTTP. `GET /openapi.json` describes every answer and `GET /docs` shows it.
+//! * **Must never know:** what a model or a feature table is made of. It depends on neither polars nor linfa nor
+//!   the models crate, and it computes no prediction.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use shared::MemoryStore;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let store = Arc::new(MemoryStore::default());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let shutdown = async { /* a signal, usually */ };
+//! api::Api::new(store).serve(listener, shutdown).await;
+//! # Ok::<(), std::io::Error>(())
+//! # })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A request meets these modules in turn: `server` (connections and their limits), `entrance` (what all requests
+//! have in common), `router` (paths), `predictions` (the generation that is served now), `answers` (its bodies),
+//! `rendered` (headers, `ETag`, compression), `pieces` (the body on its way out).
+
+mod answers;
+mod docs;
+mod entrance;
+mod error;
+mod pieces;
+mod predictions;
+mod reload;
+mod rendered;
+mod router;
+mod server;
+
+use std::{future, sync::Arc, time::Duration};
+
+use shared::PredictionStore;
+use tokio::net::TcpListener;
+
+use crate::{entrance::Entrance, predictions::Predictions, reload::Reloads};
+
+pub use reload::{Reload, ReloadError};
+pub use router::OPENAPI;
+
+/// How long the first connection waits for the store at most. A process that starts next to a full store should
+/// not answer 503 once; one whose store is away should say so soon.
+const FIRST_LOAD: Duration = Duration::from_secs(2);
+
+/// The times and bounds that a deployment may want to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long `GET /reload` waits for the reload before it answers 202. Default 30 s.
+    pub reload_wait: Duration,
+    /// How many connections are open at once; further ones wait in the listener's queue. Default 4096; each
+    /// buffers some 50 kB at worst.
+    pub connections: usize,
+    /// A connection on which no request begins or ends for this long is closed, up to as long again later,
+    /// whether its peer is idle, sends its request too slowly or does not read the answer. Default 75 s: longer
+    /// than load balancers keep idle connections (60 s), so that it is they who close and no request is lost.
+    pub idle: Duration,
+    /// How long requests in progress may take to end after shutdown began. Default 20 s, inside Kubernetes'
+    /// grace period of 30 s.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            reload_wait: Duration::from_secs(30),
+            connections: 4096,
+            idle: Duration::from_secs(75),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The API over one store. Clones serve the same answers.
+#[derive(Clone)]
+pub struct Api {
+    predictions: Arc<Predictions>,
+    reloads: Option<Arc<Reloads>>,
+    settings: Settings,
+}
+
+impl Api {
+    /// The API over `store`. `GET /reload` answers 501 until there is something that can
+    /// [reload](Self::with_reload).
+    #[must_use]
+    pub fn new(store: Arc<dyn PredictionStore>) -> Self {
+        Self { predictions: Arc::new(Predictions::new(store)), reloads: None, settings: Settings::default() }
+    }
+
+    /// Lets `GET /reload` ask `reload`.
+    #[must_use]
+    pub fn with_reload(mut self, reload: Arc<dyn Reload>) -> Self {
+        self.reloads = Some(Arc::new(Reloads::new(reload)));
+        self
+    }
+
+    /// Replaces the default settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Serves HTTP/1.1 on `listener` and follows the store, until `shutdown` completes and the requests in
+    /// progress have been answered (or [`Settings::drain`] is over).
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        // What went wrong is logged by the follower, which tries again.
+        let _ = tokio::time::timeout(FIRST_LOAD, self.predictions.refresh()).await;
+        let follow = async {
+            self.predictions.follow().await;
+            // What is served stays right even if the store tells nothing any more.
+            future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = server::run(listener, Entrance::new(&self), &self.settings, shutdown) => {}
+            () = follow => {}
+        }
+    }
+}

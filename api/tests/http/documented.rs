@@ -1,0 +1,130 @@
+//! Compares what the API says with what its OpenAPI document says that it says.
+
+use std::sync::LazyLock;
+
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::server::{Answer, Server, snapshot};
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(api::OPENAPI).unwrap());
+
+/// The schemas, closed: fields that are not documented are allowed to clients but not to us.
+static CLOSED_COMPONENTS: LazyLock<Value> = LazyLock::new(|| {
+    let mut components = DOCUMENT["components"].clone();
+    close(&mut components["schemas"]);
+    components
+});
+
+fn close(schema: &mut Value) {
+    if let Value::Object(object) = schema {
+        if object.contains_key("properties") {
+            object.entry("additionalProperties").or_insert(json!(false));
+        }
+        object.values_mut().for_each(close);
+    } else if let Value::Array(array) = schema {
+        array.iter_mut().for_each(close);
+    }
+}
+
+/// Panics unless `answer` is documented: its status, its headers, its media type, and every field of its body.
+pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
+    let what = format!("{method} {path} ({})", answer.status);
+    let path = path.split('?').next().unwrap();
+    let template = match path.strip_prefix("/symbol/") {
+        Some(symbol) if !symbol.is_empty() && !symbol.contains('/') => "/symbol/{ativo}",
+        _ => path,
+    };
+    let operation = &DOCUMENT["paths"][template]["get"];
+    if !matches!(method, "GET" | "HEAD") || operation.is_null() {
+        if answer.status.is_client_error() && method != "HEAD" {
+            check_schema(&json!({"$ref": "#/components/schemas/Error"}), &answer.json(), &what);
+        }
+        return;
+    }
+    let response = resolve(&operation["responses"][answer.status.as_str()]);
+    assert!(!response.is_null(), "{what}: the status is not documented");
+    for name in response["headers"].as_object().unwrap_or(&Map::new()).keys() {
+        assert!(answer.header(name).is_some(), "{what}: no {name}");
+    }
+    let Some(content) = response["content"].as_object() else {
+        assert!(answer.body.is_empty(), "{what}: a body");
+        return;
+    };
+    let media_type = answer.header("content-type").unwrap().split(';').next().unwrap();
+    let documented =
+        content.get(media_type).unwrap_or_else(|| panic!("{what}: {media_type} is not documented"));
+    let is_readable = method == "GET" && answer.header("content-encoding").is_none();
+    if media_type == "application/json" && is_readable {
+        check_schema(&documented["schema"], &answer.json(), &what);
+    }
+}
+
+fn resolve(value: &Value) -> &Value {
+    match value["$ref"].as_str() {
+        Some(reference) => DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
+
+fn check_schema(schema: &Value, instance: &Value, what: &str) {
+    let mut root = schema.clone();
+    root["components"] = CLOSED_COMPONENTS.clone();
+    let validator = jsonschema::options().should_validate_formats(true).build(&root).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{what}: {errors:#?} in {instance:#}");
+}
+
+#[test]
+fn every_example_obeys_its_schema() {
+    let mut examples = 0;
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for (status, response) in item["get"]["responses"].as_object().unwrap() {
+            let Some(content) = resolve(response)["content"].get("application/json") else { continue };
+            if let Some(example) = content.get("example") {
+                check_schema(&content["schema"], example, &format!("the example of {path} ({status})"));
+                examples += 1;
+            }
+        }
+    }
+    assert!(examples > 15, "only {examples} examples");
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
+    fn walk(value: &Value, names: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                if object.contains_key("$ref") {
+                    assert!(!resolve(value).is_null(), "{value}");
+                }
+                if let Some(name) = object.get("operationId") {
+                    names.push(name.to_string());
+                }
+                object.values().for_each(|value| walk(value, names));
+            }
+            Value::Array(array) => array.iter().for_each(|value| walk(value, names)),
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    walk(&DOCUMENT, &mut names);
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!((all, names.len()), (DOCUMENT["paths"].as_object().unwrap().len(), all));
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_every_path_in_it_exists() {
+    let server = Server::serving(snapshot(1)).await;
+    let served = server.get("/openapi.json").await;
+    assert_eq!(served.json(), *DOCUMENT);
+    for path in DOCUMENT["paths"].as_object().unwrap().keys() {
+        let answer = server.get(&path.replace("{ativo}", "BTC")).await;
+        let expected = if path == "/reload" { StatusCode::NOT_IMPLEMENTED } else { StatusCode::OK };
+        assert_eq!(answer.status, expected, "{path}");
+    }
+    assert_eq!(server.get("/").await.json()["version"], DOCUMENT["info"]["version"]);
+}

@@ -1,0 +1,109 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use api::{Reload, ReloadError, Settings};
+use async_trait::async_trait;
+use hyper::StatusCode;
+use serde_json::json;
+use shared::{MemoryStore, PredictionStore};
+
+use crate::server::{Server, snapshot};
+
+/// Publishes one generation more each time, after a while; or fails.
+struct Reloading {
+    store: Arc<MemoryStore>,
+    takes: Duration,
+    runs: AtomicU64,
+    fails: bool,
+}
+
+#[async_trait]
+impl Reload for Reloading {
+    async fn reload(&self) -> Result<(), ReloadError> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.takes).await;
+        if self.fails {
+            let source: Arc<dyn std::error::Error + Send + Sync> =
+                Arc::new(std::io::Error::other("/a/secret/path"));
+            let message = "nenhum modelo pôde ser lido".to_owned();
+            return Err(ReloadError { message, source: Some(source) });
+        }
+        let generation = self.store.next_generation().await.unwrap();
+        self.store.publish(Arc::new(snapshot(generation.0))).await.unwrap();
+        Ok(())
+    }
+}
+
+async fn start(takes: Duration, fails: bool, reload_wait: Duration) -> (Arc<Server>, Arc<Reloading>) {
+    let mut reloading = None;
+    let server = Server::start(
+        |store| {
+            let reload = Arc::new(Reloading { store, takes, runs: AtomicU64::new(0), fails });
+            reloading = Some(Arc::clone(&reload));
+            Some(reload)
+        },
+        Settings { reload_wait, ..Settings::default() },
+    )
+    .await;
+    (Arc::new(server), reloading.unwrap())
+}
+
+#[tokio::test]
+async fn the_answer_comes_after_the_reload_and_what_it_brought_is_served_then() {
+    let (server, _) = start(Duration::from_millis(10), false, Duration::from_secs(30)).await;
+    for generation in 1..=20 {
+        let answer = server.get("/reload").await;
+        assert_eq!(
+            answer.text(),
+            r#"{"message":"Modelos recarregados com sucesso","total_models":2,"models":["regressor_rf","classifier_rf"]}"#
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], generation);
+    }
+}
+
+#[tokio::test]
+async fn those_who_ask_together_are_served_together() {
+    let (server, reloading) = start(Duration::from_millis(200), false, Duration::from_secs(30)).await;
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { server.get("/reload").await.status })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), StatusCode::OK);
+    }
+    let runs = reloading.runs.load(Ordering::SeqCst);
+    assert!(runs <= 2, "{runs} reloads for callers at the same time");
+}
+
+#[tokio::test]
+async fn a_reload_that_takes_long_goes_on_without_the_one_who_asked() {
+    let (server, _) = start(Duration::from_millis(300), false, Duration::from_millis(20)).await;
+    let answer = server.get("/reload").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(answer.json(), json!({"message": "A recarga continua; veja o resultado em /models"}));
+    assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    while server.get("/health").await.status != StatusCode::OK {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_says_why_without_internals_and_takes_nothing_away() {
+    let (server, _) = start(Duration::ZERO, true, Duration::from_secs(30)).await;
+    server.publish(snapshot(1)).await;
+    let answer = server.get("/reload").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        answer.json(),
+        json!({"detail": "a recarga falhou: nenhum modelo pôde ser lido", "status": 500})
+    );
+    assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 1);
+}

@@ -1,0 +1,173 @@
+//! A server on a free port, a client for it, and snapshots to serve.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use api::{Api, Reload, Settings};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{HeaderMap, Request, StatusCode, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use shared::{
+    AssetPredictions, Generation, MemoryStore, Outcome, Prediction, PredictionFailure, PredictionStore,
+    RejectedArtifact, ServedModel, Snapshot,
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::documented;
+
+pub(crate) const TIMESTAMP: &str = "2025-07-29T21:30:00Z";
+
+/// A server that stops when this is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) shutdown: oneshot::Sender<()>,
+    pub(crate) ended: JoinHandle<()>,
+}
+
+impl Server {
+    /// A server over an empty store.
+    pub(crate) async fn empty() -> Self {
+        Self::start(|_| None, Settings::default()).await
+    }
+
+    /// A server over one snapshot, the first.
+    pub(crate) async fn serving(snapshot: Snapshot) -> Self {
+        let server = Self::empty().await;
+        server.publish(snapshot).await;
+        server
+    }
+
+    /// A server over an empty store, with something that reloads into it.
+    pub(crate) async fn start(
+        reload: impl FnOnce(Arc<MemoryStore>) -> Option<Arc<dyn Reload>>,
+        settings: Settings,
+    ) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>).with_settings(settings);
+        if let Some(reload) = reload(Arc::clone(&store)) {
+            api = api.with_reload(reload);
+        }
+        let (shutdown, stop) = oneshot::channel();
+        let ended = tokio::spawn(api.serve(listener, async {
+            let _ = stop.await;
+        }));
+        Self { address, store, shutdown, ended }
+    }
+
+    /// Publishes and waits until it is served.
+    pub(crate) async fn publish(&self, snapshot: Snapshot) {
+        let generation = snapshot.generation.0;
+        self.store.publish(Arc::new(snapshot)).await.unwrap();
+        while self.get("/health").await.json()["geracao"].as_u64() < Some(generation) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[]).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        Connection::open(self.address).await.send(method, path, headers).await
+    }
+}
+
+/// One connection, kept alive from request to request.
+pub(crate) struct Connection(http1::SendRequest<Empty<Bytes>>);
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
+    /// Sends a request, and checks that the answer is what the OpenAPI document promises.
+    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.0.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let answer = Answer { status: head.status, headers: head.headers, body };
+        documented::check(method, path, &answer);
+        answer
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// A snapshot whose every number follows from its generation, so that a mixture of two is noticed: the closes are
+/// the generation plus a half. BTC has all, ETH lacks one model, and DOGE is known but has nothing.
+pub(crate) fn snapshot(generation: u64) -> Snapshot {
+    let version = "20250729-2130";
+    let timestamp = TIMESTAMP.parse().unwrap();
+    let prediction = |model: &str, outcome| Prediction {
+        model: model.parse().unwrap(),
+        version: version.parse().unwrap(),
+        outcome,
+    };
+    let close = prediction("regressor_rf", Outcome::Close(generation as f64 + 0.5));
+    let direction = prediction("classifier_rf", Outcome::Direction { class: 1, probability: 0.75 });
+    let failure = |model: &str| PredictionFailure {
+        model: model.parse().unwrap(),
+        reason: "the prediction is not finite".to_owned(),
+    };
+    let data_date = Some(jiff::civil::date(2025, 7, 28));
+    let assets = [
+        ("BTC", data_date, vec![close.clone(), direction], vec![]),
+        ("DOGE", None, vec![], vec![failure("regressor_rf"), failure("classifier_rf")]),
+        ("ETH", data_date, vec![close], vec![failure("classifier_rf")]),
+    ];
+    let model = |name: &str| ServedModel {
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        loaded_at: timestamp,
+    };
+    Snapshot {
+        generation: Generation(generation),
+        scored_at: timestamp,
+        models: vec![model("regressor_rf"), model("classifier_rf")],
+        rejected: vec![RejectedArtifact {
+            key: "models/regressor_svr_20250730-0100.joblib".to_owned(),
+            reason: "sklearn.svm._classes.SVR is not supported".to_owned(),
+        }],
+        assets: assets
+            .into_iter()
+            .map(|(symbol, data_date, predictions, failures)| {
+                (symbol.parse().unwrap(), AssetPredictions { data_date, predictions, failures })
+            })
+            .collect(),
+    }
+}
+
+/// A snapshot of a bucket in which nothing could be scored.
+pub(crate) fn without_predictions(generation: u64) -> Snapshot {
+    Snapshot { models: Vec::new(), assets: BTreeMap::new(), ..snapshot(generation) }
+}
