@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::{
     features::{Batch, LANES, LARGEST_KEY},
-    shallow::{ShallowTree, add_shallow},
+    shallow::{LEVELS, ShallowTree, Top, add_shallow},
     tree::{ROOT, Slot, Slots, Tree},
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Ensemble {
 #[derive(Debug, Clone, PartialEq)]
 struct Trees {
     trees: Vec<Tree>,
+    /// Where the first levels of each tree lead.
+    tops: Vec<Top>,
     /// The same trees once more, if all of them are shallow.
     shallow: Option<Vec<ShallowTree>>,
 }
@@ -53,7 +55,8 @@ impl Ensemble {
         }
         let with_shallow = |trees: Vec<Tree>| {
             let shallow = trees.iter().map(ShallowTree::new).collect();
-            Trees { trees, shallow }
+            let tops = trees.iter().map(Top::new).collect();
+            Trees { trees, tops, shallow }
         };
         Self { features, sums: sums.into_iter().map(with_shallow).collect() }
     }
@@ -80,12 +83,12 @@ impl Ensemble {
 
 impl Trees {
     fn add_leaves(&self, features: usize, batches: &[Batch], sums: &mut [f64]) {
-        let Self { trees, shallow } = self;
+        let Self { trees, tops, shallow } = self;
         let width = trees.first().map_or(1, |tree| tree.width);
         if let Some(shallow) = shallow {
             for (batch, sums) in batches.iter().zip(sums.chunks_mut(LANES)) {
                 if batch.has_missing {
-                    add_batch(trees, batch, sums);
+                    add_batch(trees, tops, batch, sums);
                 } else {
                     add_shallow(shallow, features, batch, sums);
                 }
@@ -95,56 +98,70 @@ impl Trees {
         // Fewer batches than threads leave threads idle, unless the trees are shared out.
         if batches.len() < rayon::current_num_threads() && rayon::current_num_threads() > 1 {
             for (batch, sums) in batches.iter().zip(sums.chunks_mut(LANES * width)) {
-                add_batch_in_parallel(trees, batch, sums);
+                add_batch_in_parallel(trees, tops, batch, sums);
             }
             return;
         }
-        for (at, tree) in trees.iter().enumerate() {
-            let next: &[Slot<u16>] = match trees.get(at + 1).map(|next| &next.slots) {
+        for (at, (tree, top)) in trees.iter().zip(tops).enumerate() {
+            // A few batches touch a small part of a tree, and would wait for all of it.
+            const FEWEST_BATCHES: usize = 4;
+            let next = trees.get(at + 1).filter(|_| batches.len() >= FEWEST_BATCHES);
+            let next_slots: &[Slot<u16>] = match next.map(|next| &next.slots) {
                 Some(Slots::Narrow(slots)) => slots,
                 _ => &[],
             };
-            let share = next.len().div_ceil(batches.len().max(1)).next_multiple_of(SLOTS_PER_LINE);
-            let mut shares = next.chunks(share.max(SLOTS_PER_LINE));
+            let next_values = next.map_or(&[][..], |next| &next.values);
+            let share = |length: usize| {
+                length.div_ceil(batches.len().max(1)).next_multiple_of(PER_LINE).max(PER_LINE)
+            };
+            let mut slots = next_slots.chunks(share(next_slots.len()));
+            let mut values = next_values.chunks(share(next_values.len()));
             for (batch, sums) in batches.iter().zip(sums.chunks_mut(LANES * width)) {
-                prefetch(shares.next().unwrap_or_default());
-                add_batch(std::slice::from_ref(tree), batch, sums);
+                prefetch(slots.next().unwrap_or_default());
+                prefetch(values.next().unwrap_or_default());
+                add_tree(tree, top, batch, sums);
             }
         }
     }
 }
 
-const SLOTS_PER_LINE: usize = 8;
+/// Slots and values take eight bytes, cache lines 64.
+const PER_LINE: usize = 8;
 
-/// Asks for slots that will be needed soon.
-fn prefetch(slots: &[Slot<u16>]) {
+/// Asks for memory that will be needed soon.
+fn prefetch<T>(memory: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in slots.chunks(SLOTS_PER_LINE) {
+    for line in memory.chunks(PER_LINE) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch has no effect that the program can see. It takes a third off 20 000 rows.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = slots;
+    let _ = memory;
 }
 
-fn add_batch(trees: &[Tree], batch: &Batch, sums: &mut [f64]) {
-    for tree in trees {
-        let mut leaves = [0; LANES];
-        descend(tree, batch, &mut leaves);
-        add(tree, batch.rows, &leaves, sums);
+fn add_batch(trees: &[Tree], tops: &[Top], batch: &Batch, sums: &mut [f64]) {
+    for (tree, top) in trees.iter().zip(tops) {
+        add_tree(tree, top, batch, sums);
     }
 }
 
+fn add_tree(tree: &Tree, top: &Top, batch: &Batch, sums: &mut [f64]) {
+    let mut leaves = [0; LANES];
+    descend(tree, top, batch, &mut leaves);
+    add(tree, batch.rows, &leaves, sums);
+}
+
 /// Finds leaves in parallel, then adds them in order.
-fn add_batch_in_parallel(trees: &[Tree], batch: &Batch, sums: &mut [f64]) {
+fn add_batch_in_parallel(trees: &[Tree], tops: &[Top], batch: &Batch, sums: &mut [f64]) {
     const FEWEST_TREES: usize = 16;
-    let found = |tree| {
+    let found = |(tree, top)| {
         let mut leaves = [0; LANES];
-        descend(tree, batch, &mut leaves);
+        descend(tree, top, batch, &mut leaves);
         leaves
     };
-    let leaves: Vec<[u32; LANES]> = trees.par_iter().with_min_len(FEWEST_TREES).map(found).collect();
+    let leaves: Vec<[u32; LANES]> =
+        trees.par_iter().zip(tops).with_min_len(FEWEST_TREES).map(found).collect();
     for (tree, leaves) in trees.iter().zip(&leaves) {
         add(tree, batch.rows, leaves, sums);
     }
@@ -165,32 +182,43 @@ fn add(tree: &Tree, rows: usize, leaves: &[u32; LANES], sums: &mut [f64]) {
 }
 
 /// Finds the place of the leaf's values for every row of a batch.
-fn descend(tree: &Tree, batch: &Batch, leaves: &mut [u32; LANES]) {
-    let mut places = [ROOT; LANES];
-    match &tree.slots {
-        _ if batch.has_missing => walk_any(tree, batch, &mut places),
-        Slots::Narrow(slots) => walk(tree, slots, batch, &mut places),
-        Slots::Wide(slots) => walk(tree, slots, batch, &mut places),
+fn descend(tree: &Tree, top: &Top, batch: &Batch, leaves: &mut [u32; LANES]) {
+    if batch.has_missing {
+        return walk_any(tree, batch, leaves);
     }
-    for (leaf, place) in leaves.iter_mut().zip(&places).take(batch.rows) {
-        *leaf = tree.slots.get(*place).and_then(Slot::leaf_place).unwrap_or(u32::MAX);
+    let mut places = [ROOT; LANES];
+    top.descend(tree.features, batch, &mut places);
+    match &tree.slots {
+        Slots::Narrow(slots) => walk(tree, slots, batch, &mut places, leaves),
+        Slots::Wide(slots) => walk(tree, slots, batch, &mut places, leaves),
     }
 }
 
 /// One row after the other, with missing values.
-fn walk_any(tree: &Tree, batch: &Batch, places: &mut [u32; LANES]) {
-    for (row, place) in places.iter_mut().enumerate().take(batch.rows) {
-        while let Some(split) = tree.slots.get(*place).filter(|slot| slot.leaf_place().is_none()) {
-            let x = batch.keys.get(split.column() + row).copied().unwrap_or_default();
-            let right = if x > LARGEST_KEY { !tree.sends_missing_left(*place) } else { x > split.threshold };
-            *place = split.left_child() + u32::from(right);
+fn walk_any(tree: &Tree, batch: &Batch, leaves: &mut [u32; LANES]) {
+    for (row, leaf) in leaves.iter_mut().enumerate().take(batch.rows) {
+        let mut place = ROOT;
+        while let Some(slot) = tree.slots.get(place) {
+            if slot.is_leaf() {
+                *leaf = slot.leaf_place();
+                break;
+            }
+            let x = batch.keys.get(slot.column() + row).copied().unwrap_or_default();
+            let right = if x > LARGEST_KEY { !tree.sends_missing_left(place) } else { x > slot.threshold };
+            place = slot.left_child() + u32::from(right);
         }
     }
 }
 
-/// All rows go down one level at a time. The steps of a level do not depend on each other, so that the processor has
+/// From below the first [`LEVELS`], all rows go down one level at a time. The steps of a level do not depend on each other, so that the processor has
 /// as many of them under way as it can.
-fn walk<N: Copy + Into<u32>>(tree: &Tree, slots: &[Slot<N>], batch: &Batch, places: &mut [u32; LANES]) {
+fn walk<N: Copy + Into<u32>>(
+    tree: &Tree,
+    slots: &[Slot<N>],
+    batch: &Batch,
+    places: &mut [u32; LANES],
+    leaves: &mut [u32; LANES],
+) {
     assert!(batch.keys.len() >= tree.features.max(1) * LANES, "a batch has all features of the tree");
     let step = |place: u32, row: usize| -> u32 {
         // SAFETY: children of splits are slots, and leaves are their own children. Checks cost a fifth of the time.
@@ -201,7 +229,7 @@ fn walk<N: Copy + Into<u32>>(tree: &Tree, slots: &[Slot<N>], batch: &Batch, plac
     };
     let rows = batch.rows.min(LANES);
     // Most rows are on their way for that long, and leaves lead to themselves.
-    for _ in 0..tree.mean_depth {
+    for _ in LEVELS..tree.mean_depth {
         for (row, place) in places.iter_mut().enumerate().take(rows) {
             *place = step(*place, row);
         }
@@ -220,5 +248,8 @@ fn walk<N: Copy + Into<u32>>(tree: &Tree, slots: &[Slot<N>], batch: &Batch, plac
             *place = next;
         }
         count = kept;
+    }
+    for (leaf, place) in leaves.iter_mut().zip(&*places).take(rows) {
+        *leaf = slots.get(*place as usize).map_or(u32::MAX, |slot| slot.leaf_place());
     }
 }

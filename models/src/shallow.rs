@@ -1,27 +1,94 @@
-//! Trees of up to three levels, evaluated as a whole.
+//! Three levels of a tree at once: all of a shallow tree, or the top of a deep one.
 
 use crate::{
     features::{Batch, LANES},
     tree::{ROOT, Tree},
 };
 
-const LEVELS: usize = 3;
+/// How many levels are evaluated at once.
+pub(crate) const LEVELS: usize = 3;
 const SPLITS: usize = (1 << LEVELS) - 1;
-const LEAVES: usize = 1 << LEVELS;
-/// A full tree of three levels; where the original is less deep, splits that make no difference fill it up.
+const ENDS: usize = 1 << LEVELS;
+
+/// The splits of a full tree of three levels, level by level: the children of split `n` are `2 * n + 1` and
+/// `2 * n + 2`. Where the original is less deep, splits that make no difference fill it up.
+#[derive(Debug, Clone, PartialEq)]
+struct Splits {
+    thresholds: [i32; SPLITS],
+    /// Where each feature's column begins in a batch.
+    columns: [usize; SPLITS],
+}
+
+/// The top of a tree, and the slot where each of its paths ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Top {
+    splits: Splits,
+    slots: [u32; ENDS],
+}
+
+/// A tree of no more than three levels.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ShallowTree {
-    /// Level by level: the children of split `n` are `2 * n + 1` and `2 * n + 2`.
-    thresholds: [i32; SPLITS],
-    columns: [usize; SPLITS],
+    splits: Splits,
     leaves: Leaves,
 }
 
 /// Leaf values as the halves of their bits, because there are vector look-ups of 32-bit numbers only.
 #[derive(Debug, Clone, PartialEq)]
 struct Leaves {
-    low: [i32; LEAVES],
-    high: [i32; LEAVES],
+    low: [i32; ENDS],
+    high: [i32; ENDS],
+}
+
+impl Splits {
+    /// The end of a row's path.
+    fn descend(&self, keys: &[i32], row: usize) -> usize {
+        let mut place = 0;
+        for _ in 0..LEVELS {
+            let x = keys.get(self.columns[place] + row).copied().unwrap_or_default();
+            place = 2 * place + 1 + usize::from(x > self.thresholds[place]);
+        }
+        place - SPLITS
+    }
+}
+
+impl Top {
+    pub(crate) fn new(tree: &Tree) -> Self {
+        let mut top = Self {
+            splits: Splits { thresholds: [i32::MAX; SPLITS], columns: [0; SPLITS] },
+            slots: [ROOT; ENDS],
+        };
+        top.fill(tree, ROOT, 0);
+        top
+    }
+
+    fn fill(&mut self, tree: &Tree, slot: u32, place: usize) {
+        if let Some(end) = place.checked_sub(SPLITS) {
+            self.slots[end % ENDS] = slot;
+            return;
+        }
+        let mut children = [slot; 2];
+        if let Some(split) = tree.slots.get(slot).filter(|slot| !slot.is_leaf()) {
+            self.splits.thresholds[place] = split.threshold;
+            self.splits.columns[place] = split.column();
+            children = [split.left_child(), split.left_child() + 1];
+        }
+        self.fill(tree, children[0], 2 * place + 1);
+        self.fill(tree, children[1], 2 * place + 2);
+    }
+
+    /// The slots that the rows of a batch without missing values reach. Splits compare features below `features`.
+    pub(crate) fn descend(&self, features: usize, batch: &Batch, places: &mut [u32; LANES]) {
+        assert!(batch.keys.len() >= features.max(1) * LANES, "a batch has all features of the tree");
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, and the batch all features.
+            return unsafe { avx2::descend(self, batch, places) };
+        }
+        for (row, place) in places.iter_mut().enumerate().take(batch.rows) {
+            *place = self.slots[self.splits.descend(&batch.keys, row)];
+        }
+    }
 }
 
 impl ShallowTree {
@@ -30,34 +97,22 @@ impl ShallowTree {
         if tree.depth > LEVELS || tree.width != 1 {
             return None;
         }
-        let mut shallow = Self {
-            thresholds: [i32::MAX; SPLITS],
-            columns: [0; SPLITS],
-            leaves: Leaves { low: [0; LEAVES], high: [0; LEAVES] },
-        };
-        shallow.fill(tree, ROOT, 0)?;
-        Some(shallow)
+        let Top { splits, slots } = Top::new(tree);
+        let mut leaves = Leaves { low: [0; ENDS], high: [0; ENDS] };
+        for (end, slot) in slots.into_iter().enumerate() {
+            let leaf = tree.slots.get(slot)?.leaf_place();
+            let bits = tree.values.get(leaf as usize)?.to_bits().cast_signed();
+            leaves.low[end] = bits as i32;
+            leaves.high[end] = (bits >> 32) as i32;
+        }
+        Some(Self { splits, leaves })
     }
+}
 
-    fn fill(&mut self, tree: &Tree, slot: u32, place: usize) -> Option<()> {
-        let content = tree.slots.get(slot)?;
-        let leaf = content.leaf_place();
-        if place >= SPLITS {
-            let bits = tree.values.get(leaf? as usize)?.to_bits().cast_signed();
-            #[expect(clippy::cast_possible_truncation, reason = "the halves of the bits")]
-            let (low, high) = (bits as i32, (bits >> 32) as i32);
-            *self.leaves.low.get_mut(place - SPLITS)? = low;
-            *self.leaves.high.get_mut(place - SPLITS)? = high;
-            return Some(());
-        }
-        let mut children = [slot; 2];
-        if leaf.is_none() {
-            *self.thresholds.get_mut(place)? = content.threshold;
-            *self.columns.get_mut(place)? = content.column();
-            children = [content.left_child(), content.left_child() + 1];
-        }
-        self.fill(tree, children[0], 2 * place + 1)?;
-        self.fill(tree, children[1], 2 * place + 2)
+impl Leaves {
+    fn get(&self, end: usize) -> f64 {
+        let bits = i64::from(self.high[end]) << 32 | i64::from(self.low[end].cast_unsigned());
+        f64::from_bits(bits.cast_unsigned())
     }
 }
 
@@ -76,20 +131,8 @@ pub(crate) fn add_shallow(trees: &[ShallowTree], features: usize, batch: &Batch,
 fn add_portable(trees: &[ShallowTree], keys: &[i32], sums: &mut [f64]) {
     for (row, sum) in sums.iter_mut().enumerate().take(LANES) {
         for tree in trees {
-            let mut place = 0;
-            for _ in 0..LEVELS {
-                let x = keys.get(tree.columns[place] + row).copied().unwrap_or_default();
-                place = 2 * place + 1 + usize::from(x > tree.thresholds[place]);
-            }
-            *sum += tree.leaves.get(place - SPLITS);
+            *sum += tree.leaves.get(tree.splits.descend(keys, row));
         }
-    }
-}
-
-impl Leaves {
-    fn get(&self, place: usize) -> f64 {
-        let bits = i64::from(self.high[place]) << 32 | i64::from(self.low[place].cast_unsigned());
-        f64::from_bits(bits.cast_unsigned())
     }
 }
 
@@ -98,11 +141,51 @@ impl Leaves {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{LANES, ShallowTree};
+    use super::{Batch, LANES, ShallowTree, Splits, Top};
 
     const GROUP: usize = 8;
     /// Vectors that are worked on at once, so that one tree's numbers are fetched once for sixteen rows.
     const GROUPS: usize = 2;
+
+    /// The ends of eight rows' paths, in the low three bits of each lane; all others are zero.
+    ///
+    /// # Safety
+    /// `keys` points to the key of the first row in the first feature's column, every feature of the splits has a
+    /// column, and seven rows follow.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn ends(splits: &Splits, keys: *const i32) -> __m256i {
+        let right = |split: usize| {
+            // SAFETY: as the caller guarantees.
+            let x = unsafe { _mm256_loadu_si256(keys.add(splits.columns[split]).cast()) };
+            _mm256_cmpgt_epi32(x, _mm256_set1_epi32(splits.thresholds[split]))
+        };
+        let select = |mask, no, yes| _mm256_blendv_epi8(no, yes, mask);
+        let first = right(0);
+        let second = select(first, right(1), right(2));
+        let third = select(first, select(second, right(3), right(4)), select(second, right(5), right(6)));
+        let bit = |mask, bit| _mm256_and_si256(mask, _mm256_set1_epi32(bit));
+        _mm256_or_si256(_mm256_or_si256(bit(first, 4), bit(second, 2)), bit(third, 1))
+    }
+
+    /// The slots that the rows of a batch reach.
+    ///
+    /// # Safety
+    /// The batch has [`LANES`] keys for every feature of the splits.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn descend(top: &Top, batch: &Batch, places: &mut [u32; LANES]) {
+        // SAFETY: the array has eight places of 32 bits.
+        let slots = unsafe { _mm256_loadu_si256(top.slots.as_ptr().cast()) };
+        let groups = batch.rows.div_ceil(GROUP);
+        for (group, places) in places.as_chunks_mut::<GROUP>().0.iter_mut().enumerate().take(groups) {
+            // SAFETY: the group's rows lie within LANES; the rest as the caller guarantees.
+            let ends = unsafe { ends(&top.splits, batch.keys.as_ptr().add(group * GROUP)) };
+            // SAFETY: the array has eight places of 32 bits.
+            unsafe {
+                _mm256_storeu_si256(places.as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(slots, ends))
+            };
+        }
+    }
 
     /// Adds the leaves of all trees, in order, to the sums of up to [`LANES`] rows.
     ///
@@ -120,7 +203,7 @@ mod avx2 {
     }
 
     /// # Safety
-    /// `keys` points to the key of the first row in the first feature's column, and every feature of the trees has one.
+    /// As for [`ends`], with `GROUP * GROUPS` rows.
     #[target_feature(enable = "avx2")]
     unsafe fn add_rows(trees: &[ShallowTree], keys: *const i32, sums: &mut [f64; GROUP * GROUPS]) {
         // Unpacking leaves rows 0, 1, 4, 5 in one vector of doubles and 2, 3, 6, 7 in the other.
@@ -139,29 +222,11 @@ mod avx2 {
                 )
             };
             for group in 0..GROUPS {
-                let right = |split: usize| {
-                    // SAFETY: as the caller guarantees.
-                    let x = unsafe {
-                        let column = keys.add(tree.columns[split] + group * GROUP);
-                        _mm256_loadu_si256(column.cast())
-                    };
-                    _mm256_cmpgt_epi32(x, _mm256_set1_epi32(tree.thresholds[split]))
-                };
-                let select = |mask, no, yes| _mm256_blendv_epi8(no, yes, mask);
-                let first = right(0);
-                let second = select(first, right(1), right(2));
-                let third =
-                    select(first, select(second, right(3), right(4)), select(second, right(5), right(6)));
-                // The look-up takes the three low bits of each.
-                let leaf = _mm256_or_si256(
-                    _mm256_or_si256(
-                        _mm256_and_si256(first, _mm256_set1_epi32(4)),
-                        _mm256_and_si256(second, _mm256_set1_epi32(2)),
-                    ),
-                    _mm256_and_si256(third, _mm256_set1_epi32(1)),
-                );
-                let low = _mm256_permutevar8x32_epi32(low, leaf);
-                let high = _mm256_permutevar8x32_epi32(high, leaf);
+                // SAFETY: as the caller guarantees.
+                let ends = unsafe { ends(&tree.splits, keys.add(group * GROUP)) };
+                // The look-up takes the three low bits of each lane.
+                let low = _mm256_permutevar8x32_epi32(low, ends);
+                let high = _mm256_permutevar8x32_epi32(high, ends);
                 let values = _mm256_castsi256_pd(_mm256_unpacklo_epi32(low, high));
                 lower[group] = _mm256_add_pd(lower[group], values);
                 let values = _mm256_castsi256_pd(_mm256_unpackhi_epi32(low, high));
@@ -191,14 +256,13 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as i32 - (1 << 30)
         };
-        ShallowTree {
+        let splits = Splits {
             thresholds: std::array::from_fn(|_| next()),
             columns: std::array::from_fn(|_| (next() & 1) as usize * LANES),
-            leaves: Leaves {
-                low: std::array::from_fn(|_| next()),
-                high: std::array::from_fn(|_| next() & 0x3fff_ffff),
-            },
-        }
+        };
+        let low = std::array::from_fn(|_| next());
+        let high = std::array::from_fn(|_| next() & 0x3fff_ffff);
+        ShallowTree { splits, leaves: Leaves { low, high } }
     }
 
     #[test]
@@ -210,6 +274,15 @@ mod tests {
             add_portable(&trees, &keys, &mut portable);
             add_shallow(&trees, 2, &Batch { rows, keys: keys.clone(), has_missing: false }, &mut fast);
             assert_eq!(portable, fast);
+            let batch = Batch { rows, keys: keys.clone(), has_missing: false };
+            for tree in &trees {
+                let top = Top { splits: tree.splits.clone(), slots: std::array::from_fn(|end| end as u32) };
+                let mut slots = [0; LANES];
+                top.descend(2, &batch, &mut slots);
+                for (row, slot) in slots.iter().enumerate().take(rows) {
+                    assert_eq!(*slot as usize, tree.splits.descend(&keys, row));
+                }
+            }
         }
     }
 }

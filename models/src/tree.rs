@@ -77,6 +77,17 @@ impl<N: Copy + Into<u32>> Slot<N> {
         self.pair.into() * 2
     }
 
+    /// Whether it is a leaf.
+    pub(crate) fn is_leaf(self) -> bool {
+        !(leaf::RIGHT + leaf::PLACES..leaf::LEFT).contains(&self.threshold)
+    }
+
+    /// The place of a leaf's values.
+    #[inline(always)]
+    pub(crate) fn leaf_place(self) -> u32 {
+        self.threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1)
+    }
+
     fn widened(self) -> Slot<u32> {
         Slot { threshold: self.threshold, column: self.column.into(), pair: self.pair.into() }
     }
@@ -86,12 +97,6 @@ impl Slot<u32> {
     fn narrowed(self) -> Option<Slot<u16>> {
         let (column, pair) = (self.column.try_into().ok()?, self.pair.try_into().ok()?);
         Some(Slot { threshold: self.threshold, column, pair })
-    }
-
-    /// The place of a leaf's values, or nothing for a split.
-    pub(crate) fn leaf_place(self) -> Option<u32> {
-        let is_leaf = !(leaf::RIGHT + leaf::PLACES..leaf::LEFT).contains(&self.threshold);
-        is_leaf.then_some(self.threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1))
     }
 }
 
@@ -261,7 +266,9 @@ impl Tree {
     /// Marks the features that any split compares.
     pub(crate) fn mark_features(&self, used: &mut [bool]) {
         let mut mark = |slot: Slot<u32>| {
-            if let (None, Some(used)) = (slot.leaf_place(), used.get_mut(slot.column() / LANES)) {
+            if !slot.is_leaf()
+                && let Some(used) = used.get_mut(slot.column() / LANES)
+            {
                 *used = true;
             }
         };
@@ -274,7 +281,7 @@ impl Tree {
     /// Numbers features anew: `numbers[old]` for each that any split compares, `count` in all.
     pub(crate) fn renumber_features(&mut self, numbers: &[u32], count: usize) {
         let renumbered = |mut slot: Slot<u32>| {
-            if slot.leaf_place().is_none() {
+            if !slot.is_leaf() {
                 slot.column = numbers.get(slot.column() / LANES).copied().unwrap_or(0) * LANES as u32;
             }
             slot

@@ -15,7 +15,9 @@ fn model(seed: &str) -> Model {
 }
 
 fn numbers(columns: usize) -> (Array2<f64>, Table) {
-    let array = Array2::from_shape_fn((70, columns), |(row, column)| (row * 37 % 70) as f64 / 35.0 - column as f64 / 3.0);
+    let array = Array2::from_shape_fn((70, columns), |(row, column)| {
+        (row * 37 % 70) as f64 / 35.0 - column as f64 / 3.0
+    });
     let column = |place: usize| (format!("x{place}"), Column::Number(array.column(place).to_vec()));
     let table = Table::new((0..columns).map(column)).unwrap();
     (array, table)
@@ -43,5 +45,5 @@ fn a_classifier_predicts_the_places_of_its_classes() {
     let Outcome::Classes { predicted, .. } = model.predict(&table).unwrap().outcome else { unreachable!() };
     let places: Array1<f64> = Predict::predict(&model, &array);
     assert!(places.iter().zip(&predicted).all(|(place, class)| *place == f64::from(*class)));
-    assert!(predicted.iter().any(|class| *class == 2), "three classes are told apart");
+    assert!(predicted.contains(&2), "three classes are told apart");
 }
