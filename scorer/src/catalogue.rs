@@ -1,0 +1,274 @@
+//! What is in force in a bucket, as far as the names of its objects tell.
+//!
+//! A pure function from a listing; no object is opened. What only the bytes can tell is left to the
+//! [`Engine`](crate::Engine): whether a copy without a version is one of the versioned objects, and whether an
+//! object can be used.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use shared::{Asset, ModelName, ModelVersion, RejectedArtifact};
+
+use crate::Object;
+
+/// Where model artifacts are.
+pub const MODELS: &str = "models/";
+/// Where feature tables are.
+pub const FEATURES: &str = "features/";
+/// Where the tables of single assets are.
+pub const DATA: &str = "data/";
+
+/// What a bucket offers, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Catalogue {
+    /// Each model's artifacts.
+    pub models: BTreeMap<ModelName, Artifacts>,
+    /// Feature tables with a date in their name, `features/cripto_features_{YYYYMMDD}.parquet`: by that date, and
+    /// of the same date by the time of their upload.
+    pub dated_tables: Vec<Object>,
+    /// Feature tables without a date, `features/*latest.parquet`, by the time of their upload.
+    pub latest_tables: Vec<Object>,
+    /// The newest table of each asset, `data/{ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv`, with the date of its name.
+    pub asset_tables: BTreeMap<Asset, (Date, Object)>,
+    /// Objects in the folders above whose names say nothing, and why.
+    pub unfit: Vec<RejectedArtifact>,
+}
+
+/// The artifacts of one model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Artifacts {
+    /// `models/{tipo}_{algoritmo}_{versao}.joblib`, by version.
+    pub versioned: Vec<Artifact>,
+    /// `models/latest/{tipo}_{algoritmo}.joblib`, with the time of its upload as version. It counts as an artifact
+    /// of its own only if no versioned one has the same bytes.
+    pub latest: Option<Artifact>,
+}
+
+/// An object that should be a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// Which version it is.
+    pub version: ModelVersion,
+    /// Where it is.
+    pub object: Object,
+}
+
+impl Artifacts {
+    /// All artifacts, newest first; those of the same version in the order of their keys.
+    #[must_use]
+    pub fn newest_first(self) -> Vec<Artifact> {
+        let mut artifacts = self.versioned;
+        artifacts.extend(self.latest);
+        artifacts.sort_by(|one, other| {
+            other.version.cmp(&one.version).then_with(|| one.object.key.cmp(&other.object.key))
+        });
+        artifacts
+    }
+}
+
+impl Catalogue {
+    /// Sorts the objects of a listing. Objects outside of [`MODELS`], [`FEATURES`] and [`DATA`] are passed over.
+    pub fn new(objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut catalogue = Self::default();
+        for object in objects {
+            let key = object.key.clone();
+            let placed = if let Some(name) = key.strip_prefix(MODELS) {
+                catalogue.place_model(name, object)
+            } else if let Some(name) = key.strip_prefix(FEATURES) {
+                catalogue.place_feature_table(name, object)
+            } else if let Some(name) = key.strip_prefix(DATA) {
+                catalogue.place_asset_table(name, object)
+            } else {
+                Ok(())
+            };
+            if let Err(reason) = placed {
+                catalogue.unfit.push(RejectedArtifact { key, reason });
+            }
+        }
+        catalogue.sort();
+        catalogue
+    }
+
+    fn place_model(&mut self, name: &str, object: Object) -> Result<(), String> {
+        if is_a_folder(name) {
+            return Ok(());
+        }
+        let stem = name.strip_suffix(".joblib").ok_or("no model: its name does not end in .joblib")?;
+        if let Some(stem) = stem.strip_prefix("latest/") {
+            let model: ModelName = stem.parse().map_err(|error| format!("{error}"))?;
+            let version = ModelVersion::from_upload(object.last_modified);
+            self.models.entry(model).or_default().latest = Some(Artifact { version, object });
+            return Ok(());
+        }
+        let (model, version) =
+            stem.rsplit_once('_').ok_or("its name is not {tipo}_{algoritmo}_{versao}.joblib")?;
+        let version: ModelVersion = version.parse().map_err(|error| format!("{error}"))?;
+        let model: ModelName = model.parse().map_err(|error| format!("{error}"))?;
+        self.models.entry(model).or_default().versioned.push(Artifact { version, object });
+        Ok(())
+    }
+
+    fn place_feature_table(&mut self, name: &str, object: Object) -> Result<(), String> {
+        if is_a_folder(name) {
+            return Ok(());
+        }
+        let stem =
+            name.strip_suffix(".parquet").ok_or("no feature table: its name does not end in .parquet")?;
+        if stem.contains('/') {
+            return Err("a feature table is one file directly in features/".to_owned());
+        }
+        if stem == "latest" || stem.ends_with("_latest") {
+            self.latest_tables.push(object);
+        } else if date_at_end(stem).is_some() {
+            self.dated_tables.push(object);
+        } else {
+            return Err("its name ends neither in a date (YYYYMMDD) nor in latest".to_owned());
+        }
+        Ok(())
+    }
+
+    fn place_asset_table(&mut self, name: &str, object: Object) -> Result<(), String> {
+        if is_a_folder(name) {
+            return Ok(());
+        }
+        const SHAPE: &str = "its name is not {ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv";
+        let stem = name.strip_suffix(".csv").ok_or(SHAPE)?;
+        let (folder, file) = stem.split_once('/').ok_or(SHAPE)?;
+        let (symbol, date) = file.rsplit_once('_').ok_or(SHAPE)?;
+        if folder != symbol {
+            return Err(SHAPE.to_owned());
+        }
+        let asset: Asset = symbol.parse().map_err(|error| format!("{error}"))?;
+        let date = Date::strptime("%Y-%m-%d", date).map_err(|_| format!("{date:?} is not a date"))?;
+        let newest = self.asset_tables.entry(asset).or_insert_with(|| (date, object.clone()));
+        if (date, object.last_modified) > (newest.0, newest.1.last_modified) {
+            *newest = (date, object);
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        for artifacts in self.models.values_mut() {
+            artifacts.versioned.sort_by(|one, other| other.version.cmp(&one.version));
+        }
+        self.dated_tables.sort_by_key(|object| {
+            let date = object.key.strip_suffix(".parquet").and_then(date_at_end);
+            std::cmp::Reverse((date, object.last_modified))
+        });
+        self.latest_tables.sort_by_key(|object| std::cmp::Reverse(object.last_modified));
+    }
+}
+
+/// Consoles of object stores mark folders by empty objects.
+fn is_a_folder(name: &str) -> bool {
+    name.is_empty() || name.ends_with('/')
+}
+
+fn date_at_end(stem: &str) -> Option<Date> {
+    let (_, digits) = stem.rsplit_once('_')?;
+    let is_a_day = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_a_day { Date::strptime("%Y%m%d", digits).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn catalogue(keys: &[(&str, i64)]) -> Catalogue {
+        Catalogue::new(keys.iter().map(|(key, second)| Object {
+            key: (*key).to_owned(),
+            size: 1,
+            last_modified: Timestamp::from_second(*second).unwrap(),
+            etag: String::new(),
+        }))
+    }
+
+    fn keys<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<&'a str> {
+        objects.into_iter().map(|object| object.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_version_comes_first_whatever_the_order_and_the_time_of_upload() {
+        let found = catalogue(&[
+            ("models/regressor_rf_20250729-2130.joblib", 9),
+            ("models/regressor_rf_20250730-000001.joblib", 1),
+            ("models/regressor_rf_20250101-0000.joblib", 5),
+            ("models/classifier_my_net_20250101-0000.joblib", 5),
+        ]);
+        let name: ModelName = "regressor_rf".parse().unwrap();
+        let artifacts = found.models[&name].clone().newest_first();
+        let versions: Vec<&str> = artifacts.iter().map(|artifact| artifact.version.as_str()).collect();
+        assert_eq!(versions, ["20250730-000001", "20250729-2130", "20250101-0000"]);
+        assert!(found.models.contains_key(&"classifier_my_net".parse().unwrap()));
+        assert_eq!(found.unfit, []);
+    }
+
+    #[test]
+    fn a_copy_without_a_version_has_the_time_of_its_upload() {
+        let found = catalogue(&[
+            ("models/latest/regressor_rf.joblib", 1_753_824_600),
+            ("models/regressor_rf_20250101-0000.joblib", 5),
+        ]);
+        let artifacts = found.models[&"regressor_rf".parse().unwrap()].clone();
+        assert_eq!(artifacts.latest.as_ref().unwrap().version.as_str(), "20250729-213000");
+        assert_eq!(artifacts.newest_first()[0].object.key, "models/latest/regressor_rf.joblib");
+    }
+
+    #[test]
+    fn feature_tables_order_by_the_date_in_their_name() {
+        let found = catalogue(&[
+            ("features/cripto_features_20250219.parquet", 9),
+            ("features/cripto_features_20250220.parquet", 1),
+            ("features/latest.parquet", 3),
+            ("features/cripto_features_latest.parquet", 4),
+        ]);
+        assert_eq!(
+            keys(&found.dated_tables),
+            ["features/cripto_features_20250220.parquet", "features/cripto_features_20250219.parquet"]
+        );
+        assert_eq!(
+            keys(&found.latest_tables),
+            ["features/cripto_features_latest.parquet", "features/latest.parquet"]
+        );
+    }
+
+    #[test]
+    fn each_asset_has_the_table_of_its_newest_day() {
+        let found = catalogue(&[
+            ("data/BTC/BTC_2025-02-20.csv", 1),
+            ("data/BTC/BTC_2025-02-19.csv", 2),
+            ("data/ETH/ETH_2025-01-01.csv", 3),
+        ]);
+        assert_eq!(
+            keys(found.asset_tables.values().map(|(_, object)| object)),
+            ["data/BTC/BTC_2025-02-20.csv", "data/ETH/ETH_2025-01-01.csv"]
+        );
+    }
+
+    #[test]
+    fn names_that_say_nothing_are_reported_and_the_rest_of_the_bucket_is_passed_over() {
+        let unfit = [
+            "data/BTC/BTC_2025-13-20.csv",
+            "data/BTC/ETH_2025-02-20.csv",
+            "data/B C/B C_2025-02-20.csv",
+            "data/BTC.csv",
+            "features/cripto_features_20251320.parquet",
+            "features/cripto_features_20250220.parquet/part-00000.snappy.parquet",
+            "features/readme.txt",
+            "models/transformer_rf_20250729-2130.joblib",
+            "models/regressor_rf.joblib",
+            "models/regressor_rf_20250729.joblib",
+            "models/archive/regressor_rf_20250729-2130.joblib",
+            "models/latest/regressor_.joblib",
+            "models/regressor_rf_20250729-2130.pkl",
+        ];
+        let passed_over = ["raw.csv", "logs/x", "models/", "models/latest/", "data/"];
+        let all: Vec<(&str, i64)> = unfit.iter().chain(&passed_over).map(|key| (*key, 0)).collect();
+        let found = catalogue(&all);
+        let reported: Vec<&str> = found.unfit.iter().map(|unfit| unfit.key.as_str()).collect();
+        assert_eq!(reported, unfit);
+        assert_eq!(Catalogue { unfit: Vec::new(), ..found }, Catalogue::default());
+    }
+}

@@ -1,0 +1,376 @@
+//! A reload, step by step: list the bucket, choose the rows, choose each model's version, score, publish.
+//!
+//! What was read once is kept in memory by the identity of its object (key, size, time and ETag), so that a reload
+//! reads only what changed. Nothing that is kept is given up before the whole reload is known to succeed.
+
+mod choice;
+mod rows;
+mod source;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use shared::{
+    AssetPredictions, ModelName, PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot,
+    StoreError,
+};
+use thiserror::Error;
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, JoinSet, spawn_blocking},
+};
+
+use self::{
+    choice::{Choice, InForce},
+    rows::{Rows, RowsMemory},
+    source::Source,
+};
+use crate::{
+    Object, ObjectError, ObjectStore, Progress,
+    catalogue::{Catalogue, FEATURES, MODELS},
+    score,
+    tables::{TableLimits, UnusableRows},
+};
+
+/// More rejected artifacts than this are counted and not named: a bucket may be full of something else.
+const MAX_REJECTED: usize = 100;
+
+/// The bounds of a reload.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What reading one model may cost.
+    pub model_limits: models::Limits,
+    /// What reading one table may cost.
+    pub table_limits: TableLimits,
+    /// How many objects are read at a time. Each model being read needs memory of its own beside the models in
+    /// force, so this bounds the peak. Default 2.
+    pub concurrent_reads: usize,
+    /// When the newest version of a model or table is unusable, how many versions are tried until one is usable.
+    /// What is in memory already is always considered. Default 3.
+    pub versions_tried: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model_limits: models::Limits::default(),
+            table_limits: TableLimits::default(),
+            concurrent_reads: 2,
+            versions_tried: 3,
+        }
+    }
+}
+
+/// Keeps a [`PredictionStore`] in step with an [`ObjectStore`], one [`reload`](Self::reload) at a time.
+pub struct Engine {
+    source: Arc<Source>,
+    predictions: Arc<dyn PredictionStore>,
+    state: Mutex<State>,
+}
+
+/// What a reload leaves for the next one.
+#[derive(Default)]
+struct State {
+    models: BTreeMap<ModelName, InForce>,
+    rows: Option<Rows>,
+    memory: RowsMemory,
+    published: Option<Arc<Snapshot>>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// What is in force now.
+    pub snapshot: Arc<Snapshot>,
+    /// Whether the snapshot is new.
+    pub publication: Publication,
+    /// Which table the rows are from, for a person to read.
+    pub table: Option<String>,
+    /// Those of the snapshot's rejected artifacts that the snapshot before it does not list.
+    pub newly_rejected: Vec<RejectedArtifact>,
+    /// Rows of a newly read table that belong to no asset.
+    pub newly_unusable: Vec<UnusableRows>,
+    /// Something could not be read for a reason that may pass; another reload may do better.
+    pub incomplete: bool,
+}
+
+/// What became of a reload's snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publication {
+    /// It is the current one.
+    Published,
+    /// It would have been the same as the current one, which stays.
+    Unchanged,
+    /// Another process has published a later one.
+    Superseded,
+}
+
+/// A reload that could not be done; what was served is untouched.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The bucket could not be listed.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// The prediction store failed.
+    #[error(transparent)]
+    Predictions(#[from] StoreError),
+    /// A task of the reload ended before its time.
+    #[error("the reload was interrupted")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Engine {
+    /// An engine that has read nothing yet.
+    pub fn new(
+        objects: Arc<dyn ObjectStore>,
+        predictions: Arc<dyn PredictionStore>,
+        settings: Settings,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            source: Arc::new(Source::new(objects, settings, progress)),
+            predictions,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Looks at the whole bucket, reads what changed, scores and publishes.
+    ///
+    /// One reload runs at a time; others wait. May be cancelled: what was served then stays.
+    ///
+    /// # Errors
+    /// The bucket cannot be listed, or the predictions cannot be published. Whatever is wrong with single objects
+    /// is no error: it is listed in the snapshot's `rejected`.
+    pub async fn reload(&self) -> Result<Reload, ReloadError> {
+        let mut state = self.state.lock().await;
+        self.source.progress().begin();
+        let result = self.reload_from(&mut state).await;
+        self.source.progress().end();
+        result
+    }
+
+    async fn reload_from(&self, state: &mut State) -> Result<Reload, ReloadError> {
+        // The number comes first: whoever draws a later one has seen a later bucket.
+        let generation = self.predictions.next_generation().await?;
+        let scored_at = Timestamp::now();
+
+        let mut listing = self.source.list(MODELS).await?;
+        listing.extend(self.source.list(FEATURES).await?);
+        let catalogue = Catalogue::new(listing.iter().cloned());
+        let mut findings = Findings::default();
+        findings.reject_all(catalogue.unfit.iter().cloned());
+
+        let newest = rows::choose(&self.source, state, &catalogue, &mut findings).await?;
+        let (rows, choices) = self.choose_models(state, &catalogue, newest, &mut findings).await?;
+        let mut chosen = BTreeMap::new();
+        for choice in choices {
+            findings.incomplete |= choice.incomplete;
+            findings.reject_all(choice.rejected);
+            chosen.extend(choice.in_force.map(|in_force| (choice.name, in_force)));
+        }
+
+        let listed: HashSet<&Object> = listing.iter().collect();
+        self.source.forget_all_but(&listed);
+        let newly_unusable = match &rows {
+            Some(rows) if !state.rows.as_ref().is_some_and(|before| before.is(rows)) => {
+                rows.rows.unusable.clone()
+            }
+            _ => Vec::new(),
+        };
+        let incomplete = findings.incomplete;
+        let snapshot = Snapshot {
+            generation,
+            scored_at,
+            models: chosen.values().map(|in_force| in_force.served.clone()).collect(),
+            rejected: findings.rejected(),
+            assets: assets(rows.clone(), chosen.values().cloned().collect()).await?,
+        };
+        let newly_rejected = newly_rejected(state.published.as_deref(), &snapshot);
+        let (snapshot, publication) = self.publish(state.published.as_ref(), snapshot).await?;
+
+        state.models = chosen;
+        state.rows = rows;
+        state.published = Some(Arc::clone(&snapshot));
+        Ok(Reload {
+            snapshot,
+            publication,
+            table: state.rows.as_ref().map(|rows| rows.origin.clone()),
+            newly_rejected,
+            newly_unusable,
+            incomplete,
+        })
+    }
+
+    /// Chooses each model's version, and with them whether the newest rows are fit to replace those in force: they
+    /// are if any model can use them.
+    async fn choose_models(
+        &self,
+        state: &State,
+        catalogue: &Catalogue,
+        newest: Option<Rows>,
+        findings: &mut Findings,
+    ) -> Result<(Option<Rows>, Vec<Choice>), ReloadError> {
+        let versions_tried = self.source.settings().versions_tried;
+        let in_force = state.rows.clone().filter(|_| state.models.values().any(InForce::has_predictions));
+        let (Some(new), Some(old)) = (&newest, in_force) else {
+            let choices = self.choices(state, catalogue, newest.as_ref(), versions_tried).await?;
+            return Ok((newest, choices));
+        };
+        if new.is(&old) || self.any_can_use(state, new).await? {
+            let choices = self.choices(state, catalogue, Some(new), versions_tried).await?;
+            return Ok((newest, choices));
+        }
+        // Newer models may have come along with the new table. Older ones are not read for its sake.
+        let choices = self.choices(state, catalogue, Some(new), 1).await?;
+        if choices.iter().filter_map(|choice| choice.in_force.as_ref()).any(InForce::has_predictions) {
+            return Ok((newest, choices));
+        }
+        let first_reason = choices.iter().flat_map(|choice| &choice.rejected).next();
+        let because = first_reason.map_or_else(String::new, |rejected| format!(": {}", rejected.reason));
+        findings.reject(&new.origin, format!("no model can predict from this table{because}"));
+        let choices = self.choices(state, catalogue, Some(&old), versions_tried).await?;
+        Ok((Some(old), choices))
+    }
+
+    async fn any_can_use(&self, state: &State, rows: &Rows) -> Result<bool, JoinError> {
+        let models: Vec<InForce> = state.models.values().cloned().collect();
+        let rows = Arc::clone(&rows.rows);
+        spawn_blocking(move || models.iter().any(|in_force| in_force.can_use(&rows))).await
+    }
+
+    async fn choices(
+        &self,
+        state: &State,
+        catalogue: &Catalogue,
+        rows: Option<&Rows>,
+        versions_tried: usize,
+    ) -> Result<Vec<Choice>, JoinError> {
+        let mut tasks = JoinSet::new();
+        for (name, artifacts) in &catalogue.models {
+            tasks.spawn(choice::choose(
+                Arc::clone(&self.source),
+                name.clone(),
+                artifacts.clone(),
+                state.models.get(name).cloned(),
+                rows.map(|rows| Arc::clone(&rows.rows)),
+                versions_tried,
+            ));
+        }
+        let mut choices = Vec::new();
+        while let Some(choice) = tasks.join_next().await {
+            choices.push(choice?);
+        }
+        choices.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(choices)
+    }
+
+    async fn publish(
+        &self,
+        before: Option<&Arc<Snapshot>>,
+        snapshot: Snapshot,
+    ) -> Result<(Arc<Snapshot>, Publication), ReloadError> {
+        if let Some(before) = before.filter(|before| is_the_same(before, &snapshot)) {
+            let current = *self.predictions.watch().borrow();
+            if current == Some(before.generation) {
+                return Ok((Arc::clone(before), Publication::Unchanged));
+            }
+        }
+        let snapshot = Arc::new(snapshot);
+        match self.predictions.publish(Arc::clone(&snapshot)).await {
+            Ok(()) => Ok((snapshot, Publication::Published)),
+            Err(PublishError::Superseded { .. }) => Ok((snapshot, Publication::Superseded)),
+            Err(PublishError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Reload {
+    /// Writes the log lines of this reload: what was refused for the first time, and what is served if that is new.
+    pub fn log(&self) {
+        for rejected in &self.newly_rejected {
+            tracing::warn!(key = rejected.key, reason = rejected.reason, "rejected");
+        }
+        for unusable in &self.newly_unusable {
+            tracing::warn!(
+                table = self.table,
+                rows = unusable.rows,
+                reason = unusable.reason,
+                "rows without an asset"
+            );
+        }
+        match self.publication {
+            Publication::Published => tracing::info!(
+                generation = self.snapshot.generation.0,
+                models = self.snapshot.models.len(),
+                assets = self.snapshot.assets.len(),
+                table = self.table,
+                "published"
+            ),
+            Publication::Unchanged => tracing::debug!("nothing changed"),
+            Publication::Superseded => {
+                tracing::info!(generation = self.snapshot.generation.0, "superseded by a later publication");
+            }
+        }
+    }
+}
+
+/// What a reload found wrong.
+#[derive(Debug, Default)]
+struct Findings {
+    rejected: Vec<RejectedArtifact>,
+    incomplete: bool,
+}
+
+impl Findings {
+    fn reject(&mut self, key: &str, reason: String) {
+        self.rejected.push(RejectedArtifact { key: key.to_owned(), reason });
+    }
+
+    fn reject_all(&mut self, rejected: impl IntoIterator<Item = RejectedArtifact>) {
+        self.rejected.extend(rejected);
+    }
+
+    /// In the order of their keys, and not too many.
+    fn rejected(mut self) -> Vec<RejectedArtifact> {
+        self.rejected.sort_by(|one, other| one.key.cmp(&other.key));
+        self.rejected.dedup();
+        let others = self.rejected.len().saturating_sub(MAX_REJECTED);
+        self.rejected.truncate(MAX_REJECTED);
+        if others > 0 {
+            self.reject("…", format!("and {others} more objects"));
+        }
+        self.rejected
+    }
+}
+
+async fn assets(
+    rows: Option<Rows>,
+    chosen: Vec<InForce>,
+) -> Result<BTreeMap<shared::Asset, AssetPredictions>, JoinError> {
+    let Some(rows) = rows else { return Ok(BTreeMap::new()) };
+    spawn_blocking(move || {
+        let scored: Vec<(&ServedModel, &score::ModelScores)> =
+            chosen.iter().filter_map(|in_force| Some((&in_force.served, in_force.scores()?))).collect();
+        score::by_asset(&rows.rows, &scored)
+    })
+    .await
+}
+
+fn newly_rejected(before: Option<&Snapshot>, snapshot: &Snapshot) -> Vec<RejectedArtifact> {
+    let known: BTreeSet<(&str, &str)> = before
+        .iter()
+        .flat_map(|before| &before.rejected)
+        .map(|rejected| (rejected.key.as_str(), rejected.reason.as_str()))
+        .collect();
+    let is_new =
+        |rejected: &&RejectedArtifact| !known.contains(&(rejected.key.as_str(), rejected.reason.as_str()));
+    snapshot.rejected.iter().filter(is_new).cloned().collect()
+}
+
+/// Whether two snapshots differ in nothing but when they were made.
+fn is_the_same(one: &Snapshot, other: &Snapshot) -> bool {
+    one.models == other.models && one.rejected == other.rejected && one.assets == other.assets
+}

@@ -1,0 +1,244 @@
+//! Reading objects: bounded, away from the threads that serve, and never twice what cannot be used.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{BufReader, Read},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+};
+
+use models::Model;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::Settings;
+use crate::{
+    Object, ObjectError, ObjectStore, Progress,
+    progress::TrackedReader,
+    tables::{NewestRows, TableError},
+};
+
+/// How much is asked of the store at a time.
+const READ_SIZE: usize = 256 << 10;
+
+pub(super) struct Source {
+    objects: Arc<dyn ObjectStore>,
+    settings: Settings,
+    progress: Progress,
+    permits: Semaphore,
+    /// Objects that were found unusable.
+    refused: Mutex<HashMap<Object, Refused>>,
+    /// Pairs of objects whose bytes were compared.
+    compared: Mutex<HashMap<(Object, Object), bool>>,
+}
+
+/// Why an object was found unusable, and for how long that holds.
+#[derive(Clone)]
+struct Refused {
+    reason: String,
+    /// Only together with these rows; nothing if the object cannot even be read. Weak, since the rows may be many
+    /// and are only to be recognised.
+    with_rows: Option<Weak<NewestRows>>,
+}
+
+/// An object cannot be used.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// Why, for a person to read.
+    pub(super) reason: String,
+    /// Trying again may help.
+    pub(super) may_pass: bool,
+}
+
+impl Refusal {
+    pub(super) fn for_good(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), may_pass: false }
+    }
+
+    fn for_now(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), may_pass: true }
+    }
+}
+
+impl From<ObjectError> for Refusal {
+    fn from(error: ObjectError) -> Self {
+        Self::for_now(with_causes(&error))
+    }
+}
+
+impl Source {
+    pub(super) fn new(objects: Arc<dyn ObjectStore>, settings: Settings, progress: Progress) -> Self {
+        let permits = Semaphore::new(settings.concurrent_reads.clamp(1, Semaphore::MAX_PERMITS));
+        Self { objects, settings, progress, permits, refused: Mutex::default(), compared: Mutex::default() }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Object>, ObjectError> {
+        self.objects.list(prefix).await
+    }
+
+    pub(super) async fn read_model(&self, object: &Object) -> Result<Model, Refusal> {
+        let limits = self.settings.model_limits.clone();
+        self.read(object, move |reader| {
+            Model::read(reader, &limits).map_err(|error| Refusal::for_good(with_causes(&error)))
+        })
+        .await
+    }
+
+    /// Reads a table's bytes, as far as the limit, and makes something of them.
+    pub(super) async fn read_table<T: Send + 'static>(
+        &self,
+        object: &Object,
+        parse: impl FnOnce(Vec<u8>) -> Result<T, TableError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let limit = self.settings.table_limits.bytes;
+        let size = object.size;
+        if size > limit {
+            let error = TableError::TooLarge { unit: "bytes", found: size, limit };
+            return Err(Refusal::for_good(error.to_string()));
+        }
+        self.read(object, move |reader| {
+            let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            // One byte more than is allowed, so that an object that grew meanwhile is noticed.
+            let mut bounded = reader.take(limit.saturating_add(1));
+            bounded.read_to_end(&mut content).map_err(|error| Refusal::for_good(with_causes(&error)))?;
+            parse(content).map_err(|error| Refusal::for_good(with_causes(&error)))
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        object: &Object,
+        parse: impl FnOnce(BufReader<TrackedReader>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if let Some(reason) = self.known_refusal(object, None) {
+            return Err(Refusal::for_good(reason));
+        }
+        // The semaphore is never closed.
+        let _permit = self.permits.acquire().await.ok();
+        self.progress.expect(object.size);
+        let reader = self.objects.open(&object.key).await?;
+        let (reader, interrupted) = TrackedReader::new(reader, &object.key, &self.progress);
+        let parsed = spawn_blocking(move || parse(BufReader::with_capacity(READ_SIZE, reader))).await;
+        let result = parsed.unwrap_or_else(|_| Err(Refusal::for_good("the reader crashed on it")));
+        match result {
+            // Whatever the parser made of it, the bytes are not to blame.
+            Err(refusal) if interrupted.load(Ordering::Relaxed) => Err(Refusal::for_now(refusal.reason)),
+            Err(refusal) => {
+                if !refusal.may_pass {
+                    self.refuse(object, &refusal.reason, None);
+                }
+                Err(refusal)
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Why the object is known to be unusable, by itself or together with these rows.
+    pub(super) fn known_refusal(&self, object: &Object, rows: Option<&Arc<NewestRows>>) -> Option<String> {
+        let refused = lock(&self.refused);
+        let known = refused.get(object)?;
+        let holds = match (&known.with_rows, rows) {
+            (None, _) => true,
+            (Some(then), Some(now)) => std::ptr::eq(then.as_ptr(), Arc::as_ptr(now)),
+            (Some(_), None) => false,
+        };
+        holds.then(|| known.reason.clone())
+    }
+
+    pub(super) fn refuse(&self, object: &Object, reason: &str, with_rows: Option<&Arc<NewestRows>>) {
+        let refused = Refused { reason: reason.to_owned(), with_rows: with_rows.map(Arc::downgrade) };
+        lock(&self.refused).insert(object.clone(), refused);
+    }
+
+    /// Whether two objects have the same bytes.
+    pub(super) async fn have_same_bytes(&self, one: &Object, other: &Object) -> Result<bool, Refusal> {
+        if one.size != other.size {
+            return Ok(false);
+        }
+        let pair = (one.clone(), other.clone());
+        if let Some(known) = lock(&self.compared).get(&pair) {
+            return Ok(*known);
+        }
+        let _permit = self.permits.acquire().await.ok();
+        let (one, other) = (self.objects.open(&one.key).await?, self.objects.open(&other.key).await?);
+        let compared = spawn_blocking(move || {
+            same_bytes(BufReader::with_capacity(READ_SIZE, one), BufReader::with_capacity(READ_SIZE, other))
+        });
+        let same = match compared.await {
+            Ok(Ok(same)) => same,
+            Ok(Err(error)) => return Err(Refusal::for_now(with_causes(&error))),
+            Err(error) => return Err(Refusal::for_now(with_causes(&error))),
+        };
+        lock(&self.compared).insert(pair, same);
+        Ok(same)
+    }
+
+    /// Gives up what is known of objects that are no longer there.
+    pub(super) fn forget_all_but(&self, listed: &HashSet<&Object>) {
+        lock(&self.refused).retain(|object, _| listed.contains(object));
+        lock(&self.compared).retain(|(one, other), _| listed.contains(one) && listed.contains(other));
+    }
+}
+
+fn same_bytes(mut one: impl std::io::BufRead, mut other: impl std::io::BufRead) -> std::io::Result<bool> {
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 {
+            return Ok(left.len() == right.len());
+        }
+        if left.get(..length) != right.get(..length) {
+            return Ok(false);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
+/// The maps are consistent after every single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error with what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Some errors repeat their cause in their own message.
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_bytes;
+
+    #[test]
+    fn bytes_are_compared_whatever_the_pieces_they_come_in() {
+        let content: Vec<u8> = (0..10_000_u32).map(|number| (number % 251) as u8).collect();
+        let compare = |one: &[u8], other: &[u8]| {
+            let pieces = |content: &[u8], size| {
+                std::io::BufReader::with_capacity(size, std::io::Cursor::new(content.to_vec()))
+            };
+            same_bytes(pieces(one, 7), pieces(other, 64)).unwrap()
+        };
+        assert!(compare(&content, &content) && compare(&[], &[]));
+        assert!(!compare(&content, &content[..9_999]) && !compare(&[], &content));
+        let mut other = content.clone();
+        other[9_999] ^= 1;
+        assert!(!compare(&content, &other));
+    }
+}

@@ -1,0 +1,150 @@
+//! The program `scorer`: scores a bucket once, or looks into an artifact.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use scorer::{Engine, FolderStore, Progress, Settings, inspect};
+use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswer};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done: at least one asset was scored, or the artifact was read
+  1  nothing could be scored, or the artifact could not be read; the reasons are on standard error
+  2  the command line is wrong
+
+A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
+
+/// Scores every asset of a bucket with every model in it, without Python.
+#[derive(Parser)]
+#[command(name = "scorer", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Scores a bucket once and prints one documented /symbol answer per line (JSON lines).
+    ///
+    /// The newest version of each model that can be used, and each asset's newest row of the newest feature table
+    /// (features/*.parquet, or else data/{ATIVO}/*.csv). What could not be used is named on standard error.
+    #[command(after_help = EXIT_CODES)]
+    Score(Score),
+    /// Prints what is inside a .joblib artifact: pipeline steps, columns, parameters, trees, versions.
+    #[command(after_help = EXIT_CODES)]
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+struct Score {
+    /// The bucket: a folder with models/ and features/ in it.
+    #[arg(long, value_name = "DIR", env = "BUCKET_DIR")]
+    bucket: PathBuf,
+    /// An asset to print, in any case; may be given several times. All assets without it.
+    #[arg(long = "ativo", value_name = "ATIVO")]
+    assets: Vec<Asset>,
+}
+
+#[derive(Args)]
+struct Inspect {
+    /// The artifact.
+    file: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Score(arguments) => score(&arguments),
+        Command::Inspect(arguments) => print_inspection(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        // Whoever reads the output has seen enough.
+        Err(error) if is_a_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("scorer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn score(arguments: &Score) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let snapshot = runtime.block_on(async {
+        let objects = FolderStore::open_folder(&arguments.bucket)?;
+        let predictions = Arc::new(MemoryStore::default());
+        let engine =
+            Engine::new(Arc::new(objects), predictions, Settings::default(), Progress::on_terminal());
+        let reload = engine.reload().await?;
+        for rows in reload.newly_unusable {
+            eprintln!("scorer: {} rows cannot be used: {}", rows.rows, rows.reason);
+        }
+        anyhow::Ok(reload.snapshot)
+    })?;
+    for rejected in &snapshot.rejected {
+        eprintln!("scorer: {}: {}", rejected.key, rejected.reason);
+    }
+    let mut output = BufWriter::new(io::stdout().lock());
+    let mut scored = 0_usize;
+    for (asset, predictions) in chosen(&snapshot, &arguments.assets) {
+        let Some(predictions) = predictions else {
+            eprintln!("scorer: {asset}: there is no usable row of this asset");
+            continue;
+        };
+        if predictions.predictions.is_empty() {
+            for failure in &predictions.failures {
+                eprintln!("scorer: {asset}: {}: {}", failure.model, failure.reason);
+            }
+            continue;
+        }
+        serde_json::to_writer(&mut output, &SymbolAnswer::new(&snapshot, asset, predictions))
+            .map_err(io::Error::from)?;
+        output.write_all(b"\n")?;
+        scored = scored.saturating_add(1);
+    }
+    output.flush()?;
+    if scored > 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reason = match (snapshot.models.is_empty(), snapshot.assets.is_empty()) {
+        (true, true) => "the bucket has neither a usable model nor a usable table",
+        (true, false) => "the bucket has no usable model",
+        (false, true) => "the bucket has no usable table",
+        (false, false) => "no model has a prediction for these assets",
+    };
+    eprintln!("scorer: {}: nothing could be scored: {reason}", arguments.bucket.display());
+    Ok(ExitCode::FAILURE)
+}
+
+/// The assets to print; nothing for one that the snapshot does not have.
+fn chosen<'a>(snapshot: &'a Snapshot, wanted: &'a [Asset]) -> Vec<(&'a Asset, Option<&'a AssetPredictions>)> {
+    if wanted.is_empty() {
+        return snapshot.assets.iter().map(|(asset, predictions)| (asset, Some(predictions))).collect();
+    }
+    wanted.iter().map(|asset| (asset, snapshot.assets.get(asset))).collect()
+}
+
+fn print_inspection(arguments: &Inspect) -> anyhow::Result<ExitCode> {
+    let limits = Settings::default().model_limits;
+    let inspection = inspect(&arguments.file, &limits, &Progress::on_terminal())?;
+    let mut output = io::stdout().lock();
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&inspection).context("the description has no JSON form")?;
+        writeln!(output, "{json}")?;
+    } else {
+        writeln!(output, "{inspection}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_a_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

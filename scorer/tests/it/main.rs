@@ -1,0 +1,12 @@
+//! The scorer on real buckets: folders with artifacts of real scikit-learn and tables of real pandas and pyarrow.
+//!
+//! Needs Python with pandas and pyarrow: `python3`, or what `CRIPTO_PYTHON` names.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a test's own means is a failure")]
+
+mod cli;
+mod engine;
+mod folder;
+mod follow;
+mod tables;
+mod world;
