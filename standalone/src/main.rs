@@ -1,0 +1,173 @@
+//! The program `cripto`: the whole system in one process.
+//!
+//! * **For:** trying the system, developing on it, and running it where one machine is enough.
+//! * **Comes in:** a folder in the shape of the bucket, watched for changes. **Goes out:** the documented API.
+//! * **Must never know:** how anything is done. It only puts parts together: a [`FolderStore`] and a
+//!   [`FolderWatch`] for the bucket, the scorer's [`Engine`], a [`MemoryStore`] in between, and the API. It depends
+//!   neither on AWS nor on Redis.
+
+mod overview;
+
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use api::Api;
+use async_trait::async_trait;
+use clap::Parser;
+use scorer::{Engine, FolderStore, FolderWatch, Progress, Settings, follow};
+use shared::{MemoryStore, PredictionStore};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Where the sample bucket is in the repository.
+const SAMPLE: &str = "sample/bucket";
+
+/// How long a model that is being read at shutdown is waited for.
+const LAST_READS: Duration = Duration::from_millis(100);
+
+/// Predicts with scikit-learn models and serves the predictions, all in one process.
+///
+/// Models (models/*.joblib) and feature tables (features/*.parquet) that are put into the folder while it runs are
+/// picked up within a second of the last write. What is broken is reported and changes nothing else.
+#[derive(Parser)]
+#[command(name = "cripto", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The bucket: a folder with models/ and features/ in it [default: the repository's sample/bucket].
+    #[arg(long, value_name = "DIR", env = "BUCKET_DIR")]
+    bucket: Option<PathBuf>,
+    /// The port to serve on; 0 is any free one.
+    #[arg(long, value_name = "N", env = "PORT", default_value_t = 8000)]
+    port: u16,
+    /// The address to serve on; 0.0.0.0 is every network of this machine.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+}
+
+const AFTER_HELP: &str = "\
+Ctrl-C or SIGTERM ends it after the requests in progress.
+
+RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json, NO_COLOR is honoured.
+
+Exit codes: 0 ended by a signal, 1 could not start, 2 the command line is wrong.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cripto: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    shared::telemetry::init()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(arguments));
+    runtime.shutdown_timeout(LAST_READS);
+    result
+}
+
+async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let bucket = match &arguments.bucket {
+        Some(folder) => folder.clone(),
+        None => sample_bucket()?,
+    };
+    let objects = FolderStore::open_folder(&bucket)?;
+    let address = (arguments.host, arguments.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot serve on port {} of {}", arguments.port, arguments.host))?;
+    let address = listener.local_addr()?;
+    let stop = stop_on_signal()?;
+
+    // The watch comes before the first look, so that nothing falls between them.
+    let events = FolderWatch::start(objects.clone()).await?;
+    let store = Arc::new(MemoryStore::default());
+    let engine = Arc::new(Engine::new(
+        Arc::new(objects),
+        Arc::clone(&store) as Arc<dyn PredictionStore>,
+        Settings::default(),
+        Progress::on_terminal(),
+    ));
+    let api = Api::new(store).with_reload(Arc::new(Reloading(Arc::clone(&engine))));
+    let keep_up = async {
+        let first = tokio::select! {
+            () = stopped(stop.clone()) => return Ok(()),
+            first = engine.reload() => first?,
+        };
+        first.log();
+        println!("{}", overview::overview(&first.snapshot, &bucket, address));
+        follow(&engine, events, stopped(stop.clone())).await;
+        anyhow::Ok(())
+    };
+    // Requests are answered from the start: until the first models are read, with 503 and the reason.
+    let answer = async {
+        api.serve(listener, stopped(stop.clone())).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(keep_up, answer)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// `GET /reload`.
+struct Reloading(Arc<Engine>);
+
+#[async_trait]
+impl api::Reload for Reloading {
+    async fn reload(&self) -> Result<(), api::ReloadError> {
+        match self.0.reload().await {
+            Ok(reload) => {
+                reload.log();
+                Ok(())
+            }
+            Err(error) => Err(api::ReloadError {
+                message: format!("não foi possível recarregar: {error}"),
+                source: Some(Arc::new(error) as Arc<dyn Error + Send + Sync>),
+            }),
+        }
+    }
+}
+
+/// The sample bucket, from the folder where the program was started or from where it was built.
+fn sample_bucket() -> anyhow::Result<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(SAMPLE);
+    let places = [PathBuf::from(SAMPLE), built];
+    let found = places.iter().find(|folder| folder.is_dir()).cloned();
+    found.with_context(|| {
+        let [here, built] = places.map(|place| place.display().to_string());
+        format!("no sample bucket in {here} or {built}; name a bucket with --bucket DIR")
+    })
+}
+
+/// Becomes true with the first signal to stop.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        tracing::info!("stopping");
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone can no longer tell; then it is time to stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

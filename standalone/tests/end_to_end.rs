@@ -1,0 +1,279 @@
+//! The real program on a copy of the sample bucket: what it answers, and what it does when the bucket changes.
+
+#![expect(clippy::unwrap_used, reason = "a failure of a test's own means is a failure")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const VERSION: &str = "20250729-2130";
+const LIN: &str = "models/regressor_lin_20250729-2130.joblib";
+const GBR: &str = "models/regressor_gbr_20250729-2130.joblib";
+const TABLE: &str = "features/cripto_features_20250729.parquet";
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample")
+}
+
+/// The program, running on a bucket of its own. It is stopped when this is dropped.
+struct Cripto {
+    process: Child,
+    address: String,
+    bucket: TempDir,
+    overview: String,
+}
+
+impl Cripto {
+    fn start() -> Self {
+        let bucket = tempfile::tempdir().unwrap();
+        copy(&sample().join("bucket"), bucket.path());
+        let mut process = Command::new(env!("CARGO_BIN_EXE_cripto"))
+            .args(["--port", "0", "--bucket"])
+            .arg(bucket.path())
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut overview = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        while !overview.contains("serving  http://") {
+            assert!(output.read_line(&mut overview).unwrap() > 0, "it ended: {overview}");
+        }
+        let address = overview.split_once("http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
+        let cripto = Self { process, address, bucket, overview };
+        cripto.within_a_second("the first predictions", |cripto| cripto.get("/health").0 == 200);
+        cripto
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn ok(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    fn version(&self, model: &str) -> Value {
+        self.ok("/models")["versions"][model].clone()
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.bucket.path().join(key)
+    }
+
+    fn put(&self, key: &str, content: &[u8]) {
+        fs::write(self.path(key), content).unwrap();
+    }
+
+    /// Waits until something holds, which must be within a second from now.
+    fn within_a_second(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < Duration::from_secs(1), "{what}: not within a second");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The reason why `/models` lists a key as rejected.
+    fn reason(&self, key: &str) -> Option<String> {
+        let models = self.ok("/models");
+        let rejected = find(&models, key)?;
+        Some(rejected.to_string())
+    }
+}
+
+/// The innermost object that mentions a text.
+fn find<'a>(value: &'a Value, text: &str) -> Option<&'a Value> {
+    let inside = match value {
+        Value::Array(items) => items.iter().find_map(|item| find(item, text)),
+        Value::Object(fields) => fields.values().find_map(|field| find(field, text)),
+        _ => None,
+    };
+    let mentions = |fields: &serde_json::Map<String, Value>| {
+        fields.contains_key(text) || fields.values().any(|field| field.as_str() == Some(text))
+    };
+    inside.or_else(|| value.as_object().is_some_and(mentions).then_some(value))
+}
+
+impl Drop for Cripto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::write(to.join(entry.file_name()), fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_answer_is_scikit_learns() {
+    let cripto = Cripto::start();
+    let expected: Value = serde_json::from_slice(&fs::read(sample().join("expected.json")).unwrap()).unwrap();
+    let predictions = expected["predictions"].as_object().unwrap();
+    assert_eq!(cripto.ok("/health")["total_models"], 5);
+    for (symbol, wanted) in predictions {
+        let answer = cripto.ok(&format!("/symbol/{}", symbol.to_lowercase()));
+        assert_eq!(
+            (&answer["ativo"], &answer["total_modelos"]),
+            (&Value::from(symbol.as_str()), &Value::from(5))
+        );
+        assert_eq!(answer["dados_ate"], expected["data"]);
+        for (model, wanted) in wanted.as_object().unwrap() {
+            let found = &answer["modelos"][model];
+            assert_eq!(found["versao"], expected["versao"]);
+            for field in ["predicao", "probabilidade"] {
+                let (found, wanted) = (found[field].as_f64(), wanted[field].as_f64());
+                assert_eq!(found.is_some(), wanted.is_some(), "{symbol} {model} {field}");
+                let (found, wanted) = (found.unwrap_or_default(), wanted.unwrap_or_default());
+                // Trees to the bit; BLAS adds in another order.
+                let tolerance = if model.ends_with("_lin") || model.ends_with("_log") { 1e-9 } else { 0.0 };
+                assert!(
+                    (found - wanted).abs() <= tolerance * wanted.abs(),
+                    "{symbol} {model} {field}: {found}, {wanted} expected"
+                );
+            }
+        }
+        assert!(cripto.overview.contains(symbol.as_str()), "{}", cripto.overview);
+    }
+}
+
+#[test]
+fn a_new_model_is_served_within_a_second_and_its_removal_rolls_back() {
+    let cripto = Cripto::start();
+    let before = cripto.ok("/symbol/BTC");
+    let gbr = fs::read(cripto.path(GBR)).unwrap();
+    let newer = "models/regressor_lin_20991231-2359.joblib";
+
+    // In pieces, as a slow writer would; it must not be noticed before the last of them.
+    let mut file = fs::File::create(cripto.path(newer)).unwrap();
+    for piece in gbr.chunks(gbr.len() / 6) {
+        file.write_all(piece).unwrap();
+        assert_eq!(cripto.version("regressor_lin"), VERSION);
+        assert_eq!(cripto.reason(newer), None, "half a file was read");
+        sleep(Duration::from_millis(80));
+    }
+    cripto.within_a_second("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+    let after = cripto.ok("/symbol/BTC");
+    assert_eq!(after["modelos"]["regressor_lin"]["predicao"], before["modelos"]["regressor_gbr"]["predicao"]);
+    assert_eq!(after["modelos"]["regressor_rf"], before["modelos"]["regressor_rf"]);
+
+    fs::remove_file(cripto.path(newer)).unwrap();
+    cripto.within_a_second("the version before", |cripto| cripto.version("regressor_lin") == VERSION);
+    assert_eq!(cripto.ok("/symbol/BTC")["modelos"], before["modelos"]);
+}
+
+#[test]
+fn what_is_renamed_into_place_is_served_at_once() {
+    let cripto = Cripto::start();
+    let part = cripto.path("models/regressor_lin_20991231-2359.joblib.part");
+    fs::write(&part, fs::read(cripto.path(LIN)).unwrap()).unwrap();
+    sleep(Duration::from_millis(500));
+    assert_eq!(cripto.version("regressor_lin"), VERSION);
+    fs::rename(&part, part.with_extension("")).unwrap();
+    cripto.within_a_second("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+}
+
+#[test]
+fn what_is_broken_changes_nothing_and_says_why() {
+    let cripto = Cripto::start();
+    let before = cripto.ok("/symbol/BTC");
+    let lin = fs::read(cripto.path(LIN)).unwrap();
+    let table = fs::read(cripto.path(TABLE)).unwrap();
+    let broken: [(&str, &[u8]); 5] = [
+        ("models/regressor_lin_20991231-2359.joblib", b"garbage"),
+        ("models/regressor_rf_20991231-2359.joblib", &lin[..lin.len() / 2]),
+        ("models/classifier_rf_20991231-2359.joblib", &lin),
+        ("features/cripto_features_20991231.parquet", &table[..table.len() / 2]),
+        // What is in force is overwritten itself.
+        (LIN, b""),
+    ];
+    for (key, content) in broken {
+        cripto.put(key, content);
+        cripto.within_a_second(key, |cripto| cripto.reason(key).is_some());
+        let models = |answer: &Value| answer["modelos"].clone();
+        assert_eq!(models(&cripto.ok("/symbol/BTC")), models(&before), "{key}");
+    }
+    assert_eq!(cripto.ok("/health")["status"], "healthy");
+    let reloaded = cripto.ok("/reload");
+    assert_eq!(reloaded["total_models"], 5);
+    assert_eq!(cripto.ok("/symbol/BTC")["modelos"], before["modelos"]);
+
+    // And when it is repaired, it is served, and the complaint is gone.
+    cripto.put("models/regressor_lin_20991231-2359.joblib", &lin);
+    cripto.within_a_second("repaired", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+    assert_eq!(cripto.reason("models/regressor_lin_20991231-2359.joblib"), None);
+}
+
+#[test]
+fn an_empty_bucket_is_not_ready_until_it_is_filled() {
+    let cripto = Cripto::start();
+    for folder in ["models", "features"] {
+        fs::remove_dir_all(cripto.path(folder)).unwrap();
+    }
+    cripto.within_a_second("emptied", |cripto| cripto.get("/health").0 == 503);
+    copy(&sample().join("bucket"), cripto.bucket.path());
+    cripto.within_a_second("filled", |cripto| cripto.get("/health").0 == 200);
+    // Files may be found in two steps; in the end all are.
+    cripto.within_a_second("complete", |cripto| cripto.ok("/symbol/BTC")["total_modelos"] == 5);
+}
+
+#[cfg(unix)]
+#[test]
+fn it_stops_when_it_is_asked_to() {
+    let mut cripto = Cripto::start();
+    let killed = Command::new("kill").arg(cripto.process.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = cripto.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "it did not stop");
+        sleep(Duration::from_millis(10));
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_wrong_start_says_what_is_wrong() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_cripto")).args(arguments).env_remove("BUCKET_DIR").output().unwrap()
+    };
+    let missing = run(&["--bucket", "no/such/folder", "--port", "0"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/folder"));
+
+    let cripto = Cripto::start();
+    let port = cripto.address.rsplit_once(':').unwrap().1;
+    let taken = run(&["--port", port, "--bucket", cripto.bucket.path().to_str().unwrap()]);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&taken.stderr).contains(&format!("cannot serve on port {port}")));
+}
