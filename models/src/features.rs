@@ -110,7 +110,8 @@ pub(crate) fn finite_columns<'a>(
 ) -> Vec<Numbers<'a>> {
     let columns: Vec<Numbers<'a>> = block.columns.into_iter().map(Feature::into_numbers).collect();
     for (place, column) in columns.iter().enumerate() {
-        if column.as_slice().iter().any(|value| !value.is_finite()) {
+        // Without a branch for each value, so that it takes no time.
+        if !column.as_slice().iter().fold(true, |all, value| all & value.is_finite()) {
             refuse_unusable(column.as_slice(), f64::MAX, Accepts::Finite, || feature_name(place), refusals);
         }
     }

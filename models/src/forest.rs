@@ -3,13 +3,13 @@
 //! Every row's leaf values are added in the order of the trees, as scikit-learn does with one job, so that sums are
 //! equal to the bit whatever is done in parallel.
 //!
-//! Deep and shallow trees are walked differently; what was measured is in `bench/README.md`:
+//! Deep and shallow trees are walked differently:
 //!
-//! * **Deep trees** are bound by memory: a fully grown tree does not fit into the first-level cache. One tree walks
-//!   all rows of a block before the next tree begins, 64 rows side by side so that their loads overlap, and the next
-//!   tree is fetched meanwhile.
-//! * **Shallow trees** (up to three levels, as gradient boosting grows them) are bound by arithmetic: all seven
-//!   comparisons are made for eight rows at once, and the leaf is picked without a branch.
+//! * **Deep trees** do not fit into the first-level cache. One tree walks all rows of a block before the next tree
+//!   begins, 64 rows side by side so that their loads overlap, and the next tree is fetched meanwhile. What bounds them
+//!   then is the number of instructions: twelve for a row and level, half of one in the first three levels.
+//! * **Shallow trees** (up to three levels, as gradient boosting grows them) are evaluated as a whole: all seven
+//!   comparisons for eight rows at once, and the leaf is picked without a branch.
 
 use rayon::prelude::*;
 
@@ -210,8 +210,8 @@ fn walk_any(tree: &Tree, batch: &Batch, leaves: &mut [u32; LANES]) {
     }
 }
 
-/// From below the first [`LEVELS`], all rows go down one level at a time. The steps of a level do not depend on each other, so that the processor has
-/// as many of them under way as it can.
+/// From below the first [`LEVELS`], all rows go down one level at a time. The steps of a level do not depend on each
+/// other, so that the processor has as many of them under way as it can.
 fn walk<N: Copy + Into<u32>>(
     tree: &Tree,
     slots: &[Slot<N>],
@@ -224,14 +224,23 @@ fn walk<N: Copy + Into<u32>>(
         // SAFETY: children of splits are slots, and leaves are their own children. Checks cost a fifth of the time.
         let split = unsafe { *slots.get_unchecked(place as usize) };
         // SAFETY: columns of splits are those of features below `tree.features`, and rows are below LANES.
-        let x = unsafe { *batch.keys.get_unchecked(split.column() + row) };
+        let x = unsafe { *batch.keys.as_ptr().add(row).add(split.column()) };
         split.left_child() + u32::from(x > split.threshold)
     };
     let rows = batch.rows.min(LANES);
-    // Most rows are on their way for that long, and leaves lead to themselves.
+    // Most rows are on their way for that long, and leaves lead to themselves. Two rows in a turn of the loop, and not
+    // neighbours, which compilers would pack into vectors at a loss.
     for _ in LEVELS..tree.mean_depth {
-        for (row, place) in places.iter_mut().enumerate().take(rows) {
-            *place = step(*place, row);
+        if rows == LANES {
+            let (low, high) = places.split_at_mut(LANES / 2);
+            for (row, (low, high)) in low.iter_mut().zip(high).enumerate() {
+                *low = step(*low, row);
+                *high = step(*high, row + LANES / 2);
+            }
+        } else {
+            for (row, place) in places.iter_mut().enumerate().take(rows) {
+                *place = step(*place, row);
+            }
         }
     }
     // Then rows that have arrived drop out.

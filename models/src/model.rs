@@ -195,6 +195,9 @@ impl Model {
     }
 
     /// The second half of [`Model::predict`]: the estimator alone, on what [`Model::prepare`] of the same model gave.
+    ///
+    /// # Panics
+    /// It was prepared for another model.
     #[must_use]
     pub fn score(&self, prepared: &Prepared<'_>) -> Predictions {
         let score = |(block, refused): &(PreparedBlock<'_>, Vec<RefusedRow>)| {
@@ -358,14 +361,8 @@ impl Predictor {
                     loss => self.classified(rows, &raw, |row, probabilities| loss.apply(row, probabilities)),
                 }
             }
-            // Prepared for another model: nothing can be said.
-            _ => {
-                let classes = self.classes.as_ref().map_or(0, Vec::len);
-                Scores {
-                    values: vec![f64::NAN; rows * classes.max(1)],
-                    predicted: vec![0; rows * classes.min(1)],
-                }
-            }
+            #[expect(clippy::panic, reason = "a mistake of the program, not of an artifact or a table")]
+            _ => panic!("the features were prepared for another model"),
         }
     }
 

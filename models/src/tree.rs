@@ -6,7 +6,7 @@
 //! * Features are compared as 32-bit numbers, and `x <= t` for a 32-bit `x` is `x <= t'` with `t'` the largest 32-bit
 //!   number not above `t`. So a threshold takes 4 bytes, and no decision changes.
 //! * The two children of a node are neighbours (a *pair*), so that a node needs one link, and a step down is
-//!   `link + (x > t)`. It also says which of its children are leaves, so that a leaf needs no mark and can be all value.
+//!   `link + (x > t)`.
 //! * Numbers are held as integer [keys](key) that compare alike.
 //! * A leaf is a split that leads to itself, so that rows can go on walking without asking whether they have arrived:
 //!   a left child's threshold is above every key and a right child's below. Keys leave room there for the place of the
@@ -28,6 +28,7 @@ use crate::{
 pub(crate) struct Tree {
     /// How many features it compares: all of its features are below this.
     pub(crate) features: usize,
+    /// The splits and leaves themselves.
     pub(crate) slots: Slots,
     /// The values of the leaves, `width` for each; equal rows of several values are held once.
     pub(crate) values: Vec<f64>,
