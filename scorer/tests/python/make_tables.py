@@ -15,6 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# The pyarrow that belongs to pandas 1 cannot write everything that today's can.
+PYARROW = int(pa.__version__.split(".")[0])
+
 # Unsorted; BTC's newest day occurs twice, and SOL has only an old day.
 DAYS = ["2025-02-19", "2025-02-20", "2025-02-20", "2025-02-18", "2025-02-19", "2025-02-20"]
 BASE = {
@@ -83,11 +86,6 @@ def variants() -> dict:
         "decimals": lambda path: pq.write_table(
             base_table(fechamento=pa.decimal128(18, 4), falta=pa.decimal128(9, 2)), path
         ),
-        "decimals_as_integers": lambda path: pq.write_table(
-            base_table(fechamento=pa.decimal128(18, 4), falta=pa.decimal128(9, 2)),
-            path,
-            store_decimal_as_integer=True,
-        ),
         "small_row_groups": lambda path: pq.write_table(base_table(), path, row_group_size=2),
         "pages_v2_delta": lambda path: pq.write_table(
             base_table(),
@@ -114,6 +112,12 @@ def variants() -> dict:
             path,
         ),
     }
+    if PYARROW >= 20:
+        tables["decimals_as_integers"] = lambda path: pq.write_table(
+            base_table(fechamento=pa.decimal128(18, 4), falta=pa.decimal128(9, 2)),
+            path,
+            store_decimal_as_integer=True,
+        )
     for unit in ("s", "ms", "us", "ns"):
         tables[f"timestamp_{unit}"] = lambda path, unit=unit: pq.write_table(
             base_table(data=pa.timestamp(unit)), path
@@ -126,7 +130,7 @@ def variants() -> dict:
     )
     tables["date32"] = lambda path: pq.write_table(base_table(data=pa.date32()), path)
     tables["date64"] = lambda path: pq.write_table(base_table(data=pa.date64()), path)
-    for type_ in (pa.large_string(), pa.string_view()):
+    for type_ in (pa.large_string(), *([pa.string_view()] if PYARROW >= 16 else [])):
         tables[str(type_)] = lambda path, type_=type_: pq.write_table(base_table(ativo=type_, texto=type_), path)
     for index in (pa.int8(), pa.int32(), pa.uint16()):
         for value in (pa.string(), pa.large_string()):
