@@ -1,5 +1,7 @@
 //! Features as estimators read them.
 
+use std::sync::Arc;
+
 use crate::{
     pipeline::{Block, Feature, Numbers, Refusals},
     predictions::RowError,
@@ -61,6 +63,15 @@ pub(crate) fn batches(
     let mut batches: Vec<Batch> = starts.map(batch).collect();
     let mut places = places.iter().enumerate().peekable();
     for (place, feature) in block.columns.into_iter().enumerate() {
+        if let Feature::Indicator { places: rows, hot } = &feature {
+            let Some((kept, _)) = places.next_if(|(_, kept)| **kept == place) else { continue };
+            for (batch, rows) in batches.iter_mut().zip(rows.chunks(LANES)) {
+                let lanes = batch.keys.get_mut(kept * LANES..).unwrap_or_default();
+                let key_of = |is_hot: bool| if is_hot { key(1.0) } else { key(0.0) };
+                lanes.iter_mut().zip(rows).for_each(|(lane, row)| *lane = key_of(row == hot));
+            }
+            continue;
+        }
         let numbers = feature.into_numbers();
         let values = numbers.as_slice();
         let is_usable = |value: &f64| value.abs() <= f64::from(f32::MAX);
@@ -102,18 +113,36 @@ fn refuse_unusable(
     }
 }
 
-/// A block's columns of 64-bit numbers; rows with a value that is not finite are refused.
-pub(crate) fn finite_columns<'a>(
+/// A column as linear models read it.
+#[derive(Debug)]
+pub(crate) enum LinearColumn<'a> {
+    Numbers(Numbers<'a>),
+    /// As [`Feature::Indicator`].
+    Indicator {
+        places: Arc<[u32]>,
+        hot: u32,
+    },
+}
+
+/// A block's columns; rows with a value that is not finite are refused.
+pub(crate) fn linear_columns<'a>(
     block: Block<'a>,
     feature_name: &dyn Fn(usize) -> String,
     refusals: &mut Refusals,
-) -> Vec<Numbers<'a>> {
-    let columns: Vec<Numbers<'a>> = block.columns.into_iter().map(Feature::into_numbers).collect();
-    for (place, column) in columns.iter().enumerate() {
-        // Without a branch for each value, so that it takes no time.
-        if !column.as_slice().iter().fold(true, |all, value| all & value.is_finite()) {
-            refuse_unusable(column.as_slice(), f64::MAX, Accepts::Finite, || feature_name(place), refusals);
+) -> Vec<LinearColumn<'a>> {
+    let mut columns = Vec::with_capacity(block.columns.len());
+    for (place, feature) in block.columns.into_iter().enumerate() {
+        if let Feature::Indicator { places, hot } = feature {
+            columns.push(LinearColumn::Indicator { places, hot });
+            continue;
         }
+        let numbers = feature.into_numbers();
+        let values = numbers.as_slice();
+        // Without a branch for each value, so that it takes no time.
+        if !values.iter().fold(true, |all, value| all & value.is_finite()) {
+            refuse_unusable(values, f64::MAX, Accepts::Finite, || feature_name(place), refusals);
+        }
+        columns.push(LinearColumn::Numbers(numbers));
     }
     columns
 }

@@ -22,7 +22,7 @@ use crate::{
 /// Trees, and the features that they compare.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ensemble {
-    /// The places of the features that any tree compares; trees count features by their place in this list.
+    /// The places of the features that trees compare; trees count features by their place in this list.
     pub(crate) features: Vec<usize>,
     /// The trees of each sum, in order.
     sums: Vec<Trees>,
@@ -40,18 +40,24 @@ struct Trees {
 impl Ensemble {
     /// One sum for each list of trees; all trees have leaves of one width.
     pub(crate) fn new(mut sums: Vec<Vec<Tree>>) -> Self {
+        // Where most features are used, leaving out the others would not pay for visiting every node.
+        const MOST_KEPT: usize = 1_000;
         let count = sums.iter().flatten().map(|tree| tree.features).max().unwrap_or(0);
         let mut used = vec![false; count];
-        for tree in sums.iter().flatten() {
-            tree.mark_features(&mut used);
+        for place in sums.iter().flatten().flat_map(|tree| &tree.used_features) {
+            used.iter_mut().skip(*place).take(1).for_each(|used| *used = true);
         }
-        let features: Vec<usize> = (0..count).filter(|place| used.get(*place) == Some(&true)).collect();
-        let mut numbers = vec![0; count];
-        for (number, place) in (0..).zip(&features) {
-            numbers.iter_mut().skip(*place).take(1).for_each(|slot| *slot = number);
-        }
-        for tree in sums.iter_mut().flatten() {
-            tree.renumber_features(&numbers, features.len());
+        let mut features: Vec<usize> = (0..count).filter(|place| used.get(*place) == Some(&true)).collect();
+        if count <= MOST_KEPT && 4 * features.len() >= 3 * count {
+            features = (0..count).collect();
+        } else {
+            let mut numbers = vec![0; count];
+            for (number, place) in (0..).zip(&features) {
+                numbers.iter_mut().skip(*place).take(1).for_each(|slot| *slot = number);
+            }
+            for tree in sums.iter_mut().flatten() {
+                tree.renumber_features(&numbers, features.len());
+            }
         }
         let with_shallow = |trees: Vec<Tree>| {
             let shallow = trees.iter().map(ShallowTree::new).collect();

@@ -1,6 +1,6 @@
 //! Linear models (`sklearn/linear_model/_base.py`, `_logistic.py`).
 
-use crate::pipeline::Numbers;
+use crate::features::LinearColumn;
 
 /// A linear function for each output.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +24,21 @@ pub(crate) enum Link {
 
 impl Linear {
     /// The decisions of every row, output by output.
-    pub(crate) fn decide(&self, columns: &[Numbers<'_>], rows: usize) -> Vec<Vec<f64>> {
+    pub(crate) fn decide(&self, columns: &[LinearColumn<'_>], rows: usize) -> Vec<Vec<f64>> {
         let decide = |(coefficients, intercept): (&Vec<f64>, &f64)| {
             let mut decisions = vec![0.0; rows];
             for (coefficient, column) in coefficients.iter().zip(columns) {
-                for (decision, value) in decisions.iter_mut().zip(column.as_slice()) {
-                    *decision += coefficient * value;
+                match column {
+                    LinearColumn::Numbers(numbers) => {
+                        for (decision, value) in decisions.iter_mut().zip(numbers.as_slice()) {
+                            *decision += coefficient * value;
+                        }
+                    }
+                    LinearColumn::Indicator { places, hot } => {
+                        for (decision, place) in decisions.iter_mut().zip(&**places) {
+                            *decision += if place == hot { *coefficient } else { 0.0 };
+                        }
+                    }
                 }
             }
             decisions.iter_mut().for_each(|decision| *decision += intercept);

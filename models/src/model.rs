@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use crate::{
     artifact::{self, Limits, ReadError},
-    features::{Accepts, Batch, LANES, batches, finite_columns},
+    features::{Accepts, Batch, LANES, LinearColumn, batches, linear_columns},
     forest::Ensemble,
     linear::{Linear, Link, argmax, sigmoid, softmax},
-    pipeline::{Block, Feature, Inputs, Numbers, Refusals, Transformer},
+    pipeline::{Block, Feature, Inputs, Refusals, Transformer},
     predictions::{Label, Outcome, PredictError, Predictions, RefusedRow},
     sklearn::{self, Description},
     table::{Column, Table},
@@ -101,7 +101,7 @@ struct PreparedBlock<'a> {
 #[derive(Debug)]
 enum Features<'a> {
     /// Of linear models.
-    Columns(Vec<Numbers<'a>>),
+    Columns(Vec<LinearColumn<'a>>),
     /// Of trees, with the values that they are added to, sum by sum.
     Batches { batches: Vec<Batch>, initial: Vec<Vec<f64>> },
 }
@@ -321,7 +321,7 @@ impl Predictor {
         let name = |place: usize| self.feature_names.get(place).cloned().unwrap_or_default();
         let features = match &self.estimator {
             Estimator::Linear(_) | Estimator::Logistic { .. } => {
-                Features::Columns(finite_columns(block, &name, refusals))
+                Features::Columns(linear_columns(block, &name, refusals))
             }
             Estimator::Forest(forest) => {
                 let initial = vec![vec![0.0; rows * forest.outputs]];

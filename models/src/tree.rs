@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    artifact::{Array, Data, Dtype, Kind},
+    artifact::{Array, Data, Dtype, Kind, Scalar},
     features::{LANES, key},
 };
 
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct Tree {
     /// How many features it compares: all of its features are below this.
     pub(crate) features: usize,
+    /// Those that any split compares, ascending.
+    pub(crate) used_features: Vec<usize>,
     /// The splits and leaves themselves.
     pub(crate) slots: Slots,
     /// The values of the leaves, `width` for each; equal rows of several values are held once.
@@ -219,15 +221,24 @@ impl Tree {
         let Data::Bytes(records) = &nodes.data else {
             return Err("a tree whose nodes are no records".to_owned());
         };
-        let records: Vec<RawNode<'_>> = records.chunks_exact(layout.size.max(1)).map(RawNode).collect();
-        let leaf_values = values.numbers().ok_or("a tree whose values are no numbers")?;
+        let leaf_values = match (&values.dtype, &values.data) {
+            (Dtype::Scalar(Scalar { kind: Kind::Float, size: 8, big_endian: false }), Data::Bytes(bytes))
+                if !values.fortran =>
+            {
+                bytes.as_chunks::<8>().0
+            }
+            _ => return Err("a tree whose values are no 64-bit numbers, leaf by leaf".to_owned()),
+        };
         let [value_rows, outputs, classes] = *values.shape.as_slice() else {
             return Err("a tree whose values are not of three dimensions".to_owned());
         };
         if outputs != 1 {
             return Err(format!("a tree with {outputs} outputs, where one is supported"));
         }
-        if value_rows != records.len() || classes == 0 {
+        if value_rows.checked_mul(layout.size) != Some(records.len())
+            || value_rows.checked_mul(classes) != Some(leaf_values.len())
+            || classes == 0
+        {
             return Err("a tree whose values do not fit its nodes".to_owned());
         }
         Compaction {
@@ -236,6 +247,7 @@ impl Tree {
             leaf_values,
             tree: Self {
                 features,
+                used_features: Vec::new(),
                 slots: Slots::Narrow(Box::default()),
                 values: Vec::new(),
                 missing_left: None,
@@ -246,6 +258,7 @@ impl Tree {
             },
             slots: Vec::new(),
             missing_left: Vec::new(),
+            used_features: Vec::new(),
             known_rows: HashMap::new(),
         }
         .run()
@@ -262,21 +275,6 @@ impl Tree {
     pub(crate) fn sends_missing_left(&self, slot: u32) -> bool {
         let word = self.missing_left.as_ref().and_then(|bits| bits.get(slot as usize / 64));
         word.is_some_and(|word| word >> (slot % 64) & 1 != 0)
-    }
-
-    /// Marks the features that any split compares.
-    pub(crate) fn mark_features(&self, used: &mut [bool]) {
-        let mut mark = |slot: Slot<u32>| {
-            if !slot.is_leaf()
-                && let Some(used) = used.get_mut(slot.column() / LANES)
-            {
-                *used = true;
-            }
-        };
-        match &self.slots {
-            Slots::Narrow(slots) => slots.iter().skip(1).for_each(|slot| mark(slot.widened())),
-            Slots::Wide(slots) => slots.iter().skip(1).for_each(|slot| mark(*slot)),
-        }
     }
 
     /// Numbers features anew: `numbers[old]` for each that any split compares, `count` in all.
@@ -313,27 +311,36 @@ fn round_down(threshold: f64) -> f32 {
 /// A tree on its way.
 struct Compaction<'a> {
     layout: NodeLayout,
-    records: Vec<RawNode<'a>>,
-    leaf_values: Vec<f64>,
+    /// The nodes, one behind the other.
+    records: &'a [u8],
+    /// The values of all nodes, in the order of the nodes.
+    leaf_values: &'a [[u8; 8]],
     tree: Tree,
     slots: Vec<Slot<u32>>,
     missing_left: Vec<u64>,
+    /// One bit a feature.
+    used_features: Vec<u64>,
     known_rows: HashMap<Box<[u64]>, usize>,
 }
 
 impl<'a> Compaction<'a> {
     fn run(mut self) -> Result<Tree, String> {
-        self.slots.reserve_exact(self.records.len() + 1);
+        let node_count = self.tree.node_count;
+        self.slots.reserve_exact(node_count + 1);
+        if self.tree.width == 1 {
+            // All splits have two children.
+            self.tree.values.reserve_exact(node_count / 2 + 1);
+        }
         self.slots.extend([UNUSED; 2]);
         let (mut leaf_count, mut leaf_depths) = (0, 0);
         let mut visited = 0_usize;
         let mut open = vec![(0_usize, ROOT, 0_usize)];
         while let Some((index, slot, depth)) = open.pop() {
             visited += 1;
-            if visited > self.records.len() {
+            if visited > node_count {
                 return Err("a tree whose nodes form a cycle".to_owned());
             }
-            let record = *self.records.get(index).ok_or("a tree with a child that does not exist")?;
+            let record = self.record(index).ok_or("a tree with a child that does not exist")?;
             let content = if record.is_leaf(&self.layout) {
                 self.tree.depth = self.tree.depth.max(depth);
                 leaf_count += 1;
@@ -357,20 +364,32 @@ impl<'a> Compaction<'a> {
         }
         self.tree.mean_depth = leaf_depths / leaf_count.max(1);
         let mut tree = self.tree;
-        let narrow: Option<Box<[Slot<u16>]>> = self.slots.iter().map(|slot| slot.narrowed()).collect();
         let slot_count = self.slots.len();
-        tree.slots = narrow.map_or_else(|| Slots::Wide(self.slots.into()), Slots::Narrow);
+        let mut narrow = Vec::with_capacity(slot_count);
+        narrow.extend(self.slots.iter().map_while(|slot| slot.narrowed()));
+        let is_narrow = narrow.len() == slot_count;
+        tree.slots = if is_narrow { Slots::Narrow(narrow.into()) } else { Slots::Wide(self.slots.into()) };
         if self.missing_left.iter().any(|bits| *bits != 0) {
             self.missing_left.resize(slot_count.div_ceil(64), 0);
             tree.missing_left = Some(self.missing_left.into());
         }
+        let is_used = |feature: &usize| {
+            self.used_features.get(feature / 64).is_some_and(|bits| bits >> (feature % 64) & 1 != 0)
+        };
+        tree.used_features = (0..64 * self.used_features.len()).filter(is_used).collect();
         Ok(tree)
+    }
+
+    fn record(&self, index: usize) -> Option<RawNode<'a>> {
+        let size = self.layout.size;
+        let start = index.checked_mul(size)?;
+        self.records.get(start..start.checked_add(size)?).map(RawNode)
     }
 
     fn children(&self, record: RawNode<'a>) -> Result<[(usize, RawNode<'a>); 2], String> {
         let child = |offset| {
             let index = usize::try_from(record.integer(offset)).ok()?;
-            self.records.get(index).map(|child| (index, *child))
+            self.record(index).map(|child| (index, child))
         };
         match (child(self.layout.left_child), child(self.layout.right_child)) {
             (Some(left), Some(right)) => Ok([left, right]),
@@ -398,36 +417,42 @@ impl<'a> Compaction<'a> {
         if let Some(offset) = self.layout.missing_go_to_left
             && record.0.get(offset).is_some_and(|flag| *flag != 0)
         {
-            let word = slot / 64;
-            if self.missing_left.len() <= word {
-                self.missing_left.resize(word + 1, 0);
-            }
-            if let Some(bits) = self.missing_left.get_mut(word) {
-                *bits |= 1 << (slot % 64);
-            }
+            set_bit(&mut self.missing_left, slot);
         }
+        set_bit(&mut self.used_features, feature);
         Ok((Slot { threshold: key(round_down(threshold)), column, pair }, pair * 2))
     }
 
     fn leaf(&mut self, index: usize, slot: u32) -> Result<Slot<u32>, String> {
         let width = self.tree.width;
         let row = index.checked_mul(width).and_then(|start| self.leaf_values.get(start..)?.get(..width));
-        let row = row.ok_or("a tree whose values do not fit its nodes")?;
+        let row = row.ok_or("a tree whose values do not fit its nodes")?.iter();
         let next = self.tree.values.len() / width;
         let place = if width == 1 {
             next
         } else {
             // Most leaves of a fully grown forest are pure, so distinct rows are few.
-            *self.known_rows.entry(row.iter().map(|value| value.to_bits()).collect()).or_insert(next)
+            let bits = row.clone().map(|value| u64::from_le_bytes(*value)).collect();
+            *self.known_rows.entry(bits).or_insert(next)
         };
         if place == next {
-            self.tree.values.extend_from_slice(row);
+            self.tree.values.extend(row.map(|value| f64::from_le_bytes(*value)));
         }
         let place = i32::try_from(place).ok().filter(|place| *place < leaf::PLACES);
         let place = place.ok_or_else(|| format!("a tree of more than {} leaves", leaf::PLACES))?;
         let is_right = slot & 1 == 1;
         let threshold = if is_right { leaf::RIGHT } else { leaf::LEFT } + place;
         Ok(Slot { threshold, column: 0, pair: slot / 2 })
+    }
+}
+
+fn set_bit(bits: &mut Vec<u64>, place: usize) {
+    let word = place / 64;
+    if bits.len() <= word {
+        bits.resize(word + 1, 0);
+    }
+    if let Some(bits) = bits.get_mut(word) {
+        *bits |= 1 << (place % 64);
     }
 }
 

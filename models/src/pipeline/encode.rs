@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Block, Feature, Refusals};
 use crate::predictions::{PredictError, RowError};
@@ -137,6 +137,11 @@ fn decode_place(number: f64) -> Place {
     (!number.is_nan()).then_some(number as usize)
 }
 
+/// An output as a number; encoders have far fewer than four thousand million.
+fn output_number(output: usize) -> u32 {
+    u32::try_from(output).unwrap_or(u32::MAX - 1)
+}
+
 impl OneHotEncoder {
     pub(super) fn transform<'a>(
         &'a self,
@@ -155,17 +160,15 @@ impl OneHotEncoder {
                 }
             };
             let places = column.categories.places(feature, &column.name, unknown)?;
-            let mut hot: Vec<Vec<f64>> = vec![vec![0.0; rows]; column.labels.len()];
-            for (row, place) in places.into_iter().enumerate() {
-                let output = match place {
-                    Some(place) => column.outputs.get(place).copied().flatten(),
-                    None => column.unknown,
-                };
-                if let Some(cell) = output.and_then(|output| hot.get_mut(output)?.get_mut(row)) {
-                    *cell = 1.0;
-                }
-            }
-            outputs.extend(hot.into_iter().map(Feature::Number));
+            let output = |place: Place| match place {
+                Some(place) => column.outputs.get(place).copied().flatten(),
+                None => column.unknown,
+            };
+            let none = || u32::MAX;
+            let places = places.into_iter().map(|place| output(place).map_or_else(none, output_number));
+            let places: Arc<[u32]> = places.collect();
+            let hot = (0..column.labels.len()).map(output_number);
+            outputs.extend(hot.map(|hot| Feature::Indicator { places: Arc::clone(&places), hot }));
         }
         Ok(Block { rows, columns: outputs })
     }

@@ -7,7 +7,7 @@ mod encode;
 mod impute;
 mod scale;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 pub(crate) use encode::{Categories, OneHotColumn, OneHotEncoder, OrdinalColumn, OrdinalEncoder, Unknown};
 pub(crate) use impute::{Fill, Imputer, MissingIndicator, MissingValue};
@@ -62,6 +62,12 @@ pub(crate) enum Feature<'a> {
     Borrowed(&'a [f64]),
     /// Numbers that a transformer made.
     Number(Vec<f64>),
+    /// One of the columns that a one-hot encoder makes of one: 1 in rows whose place is `hot`, 0 in others. A table
+    /// has many of these, so they are made into numbers as late as possible.
+    Indicator {
+        places: Arc<[u32]>,
+        hot: u32,
+    },
     Text(TextFeature<'a>),
     /// A column that no table has, because nothing asks for it.
     Absent,
@@ -115,6 +121,9 @@ impl<'a> Feature<'a> {
         match self {
             Self::Borrowed(values) => Numbers::Borrowed(values),
             Self::Number(values) => Numbers::Owned(values),
+            Self::Indicator { places, hot } => {
+                Numbers::Owned(places.iter().map(|place| f64::from(u8::from(*place == hot))).collect())
+            }
             Self::Text(text) => {
                 let numbers: Vec<f64> =
                     text.values().iter().map(|value| value.map_or(f64::NAN, parse)).collect();
@@ -140,6 +149,14 @@ impl Numbers<'_> {
     pub(crate) fn as_slice(&self) -> &[f64] {
         match self {
             Self::Borrowed(values) => values,
+            Self::Owned(values) => values,
+        }
+    }
+
+    /// The values, to be changed in place.
+    pub(crate) fn into_vec(self) -> Vec<f64> {
+        match self {
+            Self::Borrowed(values) => values.to_vec(),
             Self::Owned(values) => values,
         }
     }

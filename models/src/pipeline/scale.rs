@@ -17,19 +17,53 @@ impl Scaler {
         for (place, feature) in block.columns.iter_mut().enumerate() {
             let of_column =
                 |numbers: &Option<Vec<f64>>| numbers.as_ref().and_then(|numbers| numbers.get(place).copied());
-            let subtract = of_column(&self.subtract).unwrap_or(0.0);
-            let divide = of_column(&self.divide).unwrap_or(1.0);
-            let multiply = of_column(&self.multiply).unwrap_or(1.0);
-            let add = of_column(&self.add).unwrap_or(0.0);
-            // Without an operation its number changes nothing, to the bit.
-            let scaled = |value: f64| ((value - subtract) / divide) * multiply + add;
-            let numbers = std::mem::replace(feature, Feature::Absent).into_numbers();
-            *feature = Feature::Number(match self.clip {
+            let operations = Operations {
+                subtract: of_column(&self.subtract).unwrap_or(0.0),
+                divide: of_column(&self.divide).unwrap_or(1.0),
+                multiply: of_column(&self.multiply).unwrap_or(1.0),
+                add: of_column(&self.add).unwrap_or(0.0),
+            };
+            let mut values = std::mem::replace(feature, Feature::Absent).into_numbers().into_vec();
+            operations.apply(&mut values);
+            if let Some((low, high)) = self.clip {
                 // `clamp` keeps NaN, as numpy's clip does.
-                Some((low, high)) => numbers.map(|value| scaled(value).clamp(low, high)),
-                None => numbers.map(scaled),
-            });
+                values.iter_mut().for_each(|value| *value = value.clamp(low, high));
+            }
+            *feature = Feature::Number(values);
         }
         block
+    }
+}
+
+/// What a [`Scaler`] does to one column. A missing operation's number changes nothing, to the bit.
+struct Operations {
+    subtract: f64,
+    divide: f64,
+    multiply: f64,
+    add: f64,
+}
+
+impl Operations {
+    fn apply(&self, values: &mut [f64]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            /// Divisions are what takes the time, and AVX2 makes twice as many at once.
+            #[target_feature(enable = "avx2")]
+            fn apply_avx2(operations: &Operations, values: &mut [f64]) {
+                operations.apply_in_line(values);
+            }
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has AVX2.
+                return unsafe { apply_avx2(self, values) };
+            }
+        }
+        self.apply_in_line(values);
+    }
+
+    #[inline(always)]
+    fn apply_in_line(&self, values: &mut [f64]) {
+        for value in values {
+            *value = ((*value - self.subtract) / self.divide) * self.multiply + self.add;
+        }
     }
 }
