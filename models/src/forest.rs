@@ -227,7 +227,7 @@ fn walk<N: Copy + Into<u32>>(
 ) {
     assert!(batch.keys.len() >= tree.features.max(1) * LANES, "a batch has all features of the tree");
     let step = |place: u32, row: usize| -> u32 {
-        // SAFETY: children of splits are slots, and leaves are their own children. Checks cost a fifth of the time.
+        // SAFETY: children of splits are slots, and leaves are their own children. Checks take a sixth longer.
         let split = unsafe { *slots.get_unchecked(place as usize) };
         // SAFETY: columns of splits are those of features below `tree.features`, and rows are below LANES.
         let x = unsafe { *batch.keys.as_ptr().add(row).add(split.column()) };
