@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 CACHE=${CRIPTO_CACHE:-$HOME/.cache/cripto-prediction}
-# scikit-learn 1.1 to 1.9 all have wheels for Python 3.11, and for no other version.
+# The pins below were tried with Python 3.11; scikit-learn 1.1 has no wheels for a newer one.
 PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 mkdir -p "$CACHE"

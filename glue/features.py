@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,7 @@ def newest_days(table: pd.DataFrame, days: int) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(path, engine="pyarrow", compression="snappy", index=False)
 
 

@@ -137,6 +137,19 @@ fn decode_place(number: f64) -> Place {
     (!number.is_nan()).then_some(number as usize)
 }
 
+/// What an encoder does with rows whose category is unknown.
+fn refuse_unknown<'a>(
+    refuses: bool,
+    column: &'a str,
+    refusals: &'a mut Refusals,
+) -> impl FnMut(usize, String) + 'a {
+    move |row, category| {
+        if refuses {
+            refusals.refuse(row, || RowError::UnknownCategory { column: column.to_owned(), category });
+        }
+    }
+}
+
 /// An output as a number; encoders have far fewer than four thousand million.
 fn output_number(output: usize) -> u32 {
     u32::try_from(output).unwrap_or(u32::MAX - 1)
@@ -151,14 +164,7 @@ impl OneHotEncoder {
         let rows = block.rows;
         let mut outputs = Vec::new();
         for (feature, column) in block.columns.into_iter().zip(&self.columns) {
-            let unknown = |row, category| {
-                if self.refuse_unknown {
-                    refusals.refuse(row, || RowError::UnknownCategory {
-                        column: column.name.to_string(),
-                        category,
-                    });
-                }
-            };
+            let unknown = refuse_unknown(self.refuse_unknown, &column.name, refusals);
             let places = column.categories.places(feature, &column.name, unknown)?;
             let output = |place: Place| match place {
                 Some(place) => column.outputs.get(place).copied().flatten(),
@@ -190,14 +196,7 @@ impl OrdinalEncoder {
         let rows = block.rows;
         let mut outputs = Vec::new();
         for (feature, column) in block.columns.into_iter().zip(&self.columns) {
-            let unknown = |row, category| {
-                if self.unknown == Unknown::Refuse {
-                    refusals.refuse(row, || RowError::UnknownCategory {
-                        column: column.name.to_string(),
-                        category,
-                    });
-                }
-            };
+            let unknown = refuse_unknown(self.unknown == Unknown::Refuse, &column.name, refusals);
             let places = column.categories.places(feature, &column.name, unknown)?;
             let unknown = match self.unknown {
                 Unknown::Refuse => f64::NAN,
