@@ -80,6 +80,13 @@ impl<'a> SymbolAnswer<'a> {
     }
 }
 
+/// The bytes of one asset's answer.
+#[must_use]
+pub fn render(snapshot: &Snapshot, asset: &Asset, predictions: &AssetPredictions) -> Vec<u8> {
+    serde_json::to_vec(&SymbolAnswer::new(snapshot, asset, predictions))
+        .expect("maps of texts to texts and numbers have a JSON form")
+}
+
 impl<'a> From<&'a Prediction> for ModelAnswer<'a> {
     fn from(prediction: &'a Prediction) -> Self {
         let (predicao, probabilidade) = match prediction.outcome {
@@ -107,7 +114,7 @@ pub fn whole_seconds<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PredictionFailure;
+    use crate::{PredictionFailure, TraceId};
 
     #[test]
     fn a_symbol_is_answered_as_documented() {
@@ -131,11 +138,12 @@ mod tests {
         let snapshot = Snapshot {
             generation: Generation(7),
             scored_at: "2025-07-29T21:30:00.123Z".parse().unwrap(),
+            trace_id: TraceId::new(),
             models: Vec::new(),
             rejected: Vec::new(),
             assets: BTreeMap::new(),
         };
-        let answer = serde_json::to_string(&SymbolAnswer::new(&snapshot, &asset, &predictions)).unwrap();
+        let answer = String::from_utf8(render(&snapshot, &asset, &predictions)).unwrap();
         assert_eq!(
             answer,
             r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":45000.0,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","geracao":7,"falhas":{"regressor_lin":"the prediction is not finite"}}"#

@@ -1,26 +1,40 @@
 //! What the programs of cripto-prediction agree on.
 //!
 //! * **For:** the domain's types ([`Asset`], [`ModelName`], [`ModelVersion`], [`Prediction`], [`Snapshot`],
-//!   [`Generation`]), the documented answers as they go over the wire ([`answer`]), the interface of the
-//!   place where predictions are published ([`PredictionStore`]) with an implementation in memory,
-//!   environment variables ([`config`]) and logging ([`telemetry`]).
-//! * **Comes in, goes out:** text from outside is parsed into these types once, where it enters; a
-//!   [`Snapshot`] is what the scorer hands over and the API reads.
-//! * **Must never know:** how a model is read or evaluated, what a table or a bucket is, HTTP, AWS or Redis.
+//!   [`Generation`]), the documented answers as they go over the wire ([`answer`]), the three seams to the outside
+//!   world ([`ObjectStore`], [`EventSource`], [`PredictionStore`]), environment variables ([`config`]), logging
+//!   ([`telemetry`]) and the place where metrics are collected ([`metrics`]).
+//! * **Comes in, goes out:** text from outside is parsed into these types once, where it enters; a [`Snapshot`] is
+//!   what the scorer hands over, a [`Summary`] and the bytes of answers are what the API reads.
+//! * **Must never know:** how a model is read or evaluated, what a table is, HTTP, AWS or Redis.
+//!
+//! The behaviour that every implementation of a seam must show is in `conformance`, behind the feature of that name.
 
 pub mod answer;
 mod asset;
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod event_source;
+pub mod metrics;
 mod model;
+mod object_store;
 mod prediction;
 mod snapshot;
 mod store;
 pub mod telemetry;
+mod trace;
 
 pub use asset::{Asset, InvalidAsset};
+pub use event_source::{Batch, Change, EventError, EventSource, InvalidRequestId, RequestId};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
+pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore};
 pub use prediction::{Outcome, Prediction, PredictionFailure};
-pub use snapshot::{AssetPredictions, Generation, RejectedArtifact, ServedModel, Snapshot};
-pub use store::{MemoryStore, PredictionStore, PublishError, StoreError};
+pub use snapshot::{
+    AssetPredictions, Digest, Generation, ModelSummary, RejectedArtifact, ServedModel, Snapshot, Summary,
+};
+pub use store::{
+    AnswerError, Following, MemoryStore, PredictionStore, PublishError, ReloadReport, ReloadReports,
+    StoreError,
+};
+pub use trace::{InvalidTraceId, TraceId};

@@ -1,9 +1,13 @@
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{Asset, ModelName, ModelVersion, Prediction, PredictionFailure};
+use crate::{Asset, ModelName, ModelVersion, Outcome, Prediction, PredictionFailure, TraceId};
 
 /// The number of a snapshot. It is drawn from the store before scoring begins, so that of two runs the one that
 /// began later, and therefore saw the newer bucket, has the larger number, whichever finishes first.
@@ -17,13 +21,15 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Everything that is served, as one immutable whole.
+/// Everything that is served, as one immutable whole, as the scorer makes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// The number that orders snapshots.
     pub generation: Generation,
     /// When the scoring that it holds began.
     pub scored_at: Timestamp,
+    /// The work that it came from.
+    pub trace_id: TraceId,
     /// The models in force, in the order of their names.
     pub models: Vec<ServedModel>,
     /// Artifacts that are not in force although they are the newest of their name, and why.
@@ -44,7 +50,7 @@ pub struct ServedModel {
 }
 
 /// An artifact that could not become, or stay, a model in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RejectedArtifact {
     /// The object's key in the bucket.
     pub key: String,
@@ -63,10 +69,189 @@ pub struct AssetPredictions {
     pub failures: Vec<PredictionFailure>,
 }
 
+/// What there is to know of a published snapshot without looking at single assets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The number of the snapshot.
+    pub generation: Generation,
+    /// When the scoring began.
+    pub scored_at: Timestamp,
+    /// The work that it came from.
+    pub trace_id: TraceId,
+    /// What it says, in a number.
+    pub digest: Digest,
+    /// The models in force, in the order of their names.
+    pub models: Vec<ModelSummary>,
+    /// Artifacts that are not in force, and why.
+    pub rejected: Vec<RejectedArtifact>,
+    /// How many assets there are.
+    pub assets: usize,
+    /// How many bytes all assets' answers have together.
+    pub answer_bytes: u64,
+}
+
+/// A model in force, and what came of asking it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Its name.
+    pub name: ModelName,
+    /// The version in force.
+    pub version: ModelVersion,
+    /// When it was read from the bucket.
+    pub loaded_at: Timestamp,
+    /// How many assets it has a prediction for.
+    pub predicted: usize,
+    /// How many assets it has none for although it was asked.
+    pub failed: usize,
+    /// The day of the newest row that it has a prediction for.
+    pub data_until: Option<Date>,
+}
+
+/// A number that is the same for snapshots that say the same, whenever and by whomever they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(u64);
+
+impl Digest {
+    /// Of a snapshot's models, rejections and predictions; not of its number or of any time.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        // Two builds may hash differently. That costs one publication that says nothing new.
+        let mut hasher = DefaultHasher::new();
+        for model in &snapshot.models {
+            (model.name.as_str(), model.version.as_str()).hash(&mut hasher);
+        }
+        snapshot.rejected.hash(&mut hasher);
+        for (asset, predictions) in &snapshot.assets {
+            (asset, predictions.data_date).hash(&mut hasher);
+            for prediction in &predictions.predictions {
+                (prediction.model.as_str(), prediction.version.as_str()).hash(&mut hasher);
+                match prediction.outcome {
+                    Outcome::Close(close) => close.to_bits().hash(&mut hasher),
+                    Outcome::Direction { class, probability } => {
+                        (class, probability.to_bits()).hash(&mut hasher);
+                    }
+                }
+            }
+            for failure in &predictions.failures {
+                (failure.model.as_str(), &failure.reason).hash(&mut hasher);
+            }
+        }
+        Self(hasher.finish())
+    }
+}
+
+impl From<Digest> for String {
+    /// In hexadecimal: readers of JSON take large numbers for floating-point ones.
+    fn from(digest: Digest) -> Self {
+        format!("{:016x}", digest.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
+    }
+}
+
 impl Snapshot {
     /// Whether any asset has a prediction.
     #[must_use]
     pub fn has_predictions(&self) -> bool {
         self.assets.values().any(|asset| !asset.predictions.is_empty())
+    }
+
+    /// The summary of the snapshot, whose answers have so many bytes.
+    #[must_use]
+    pub fn summary(&self, answer_bytes: u64) -> Summary {
+        let mut models: BTreeMap<&ModelName, ModelSummary> = BTreeMap::new();
+        for ServedModel { name, version, loaded_at } in &self.models {
+            let summary = ModelSummary {
+                name: name.clone(),
+                version: version.clone(),
+                loaded_at: *loaded_at,
+                predicted: 0,
+                failed: 0,
+                data_until: None,
+            };
+            models.insert(name, summary);
+        }
+        for asset in self.assets.values() {
+            for prediction in &asset.predictions {
+                if let Some(model) = models.get_mut(&prediction.model) {
+                    model.predicted = model.predicted.saturating_add(1);
+                    model.data_until = model.data_until.max(asset.data_date);
+                }
+            }
+            for failure in &asset.failures {
+                if let Some(model) = models.get_mut(&failure.model) {
+                    model.failed = model.failed.saturating_add(1);
+                }
+            }
+        }
+        Summary {
+            generation: self.generation,
+            scored_at: self.scored_at,
+            trace_id: self.trace_id,
+            digest: Digest::of(self),
+            models: models.into_values().collect(),
+            rejected: self.rejected.clone(),
+            assets: self.assets.len(),
+            answer_bytes,
+        }
+    }
+}
+
+impl Summary {
+    /// Whether any asset has a prediction.
+    #[must_use]
+    pub fn has_predictions(&self) -> bool {
+        self.models.iter().any(|model| model.predicted > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_what_is_said_and_not_of_when_it_was_said() {
+        let said = |close: f64| AssetPredictions {
+            data_date: Some(jiff::civil::date(2025, 2, 20)),
+            predictions: vec![Prediction {
+                model: "regressor_rf".parse().unwrap(),
+                version: "20250729-2130".parse().unwrap(),
+                outcome: Outcome::Close(close),
+            }],
+            failures: Vec::new(),
+        };
+        let model = ServedModel {
+            name: "regressor_rf".parse().unwrap(),
+            version: "20250729-2130".parse().unwrap(),
+            loaded_at: Timestamp::UNIX_EPOCH,
+        };
+        let one = Snapshot {
+            generation: Generation(1),
+            scored_at: Timestamp::UNIX_EPOCH,
+            trace_id: TraceId::new(),
+            models: vec![model],
+            rejected: Vec::new(),
+            assets: BTreeMap::from([("BTC".parse().unwrap(), said(1.0))]),
+        };
+        let mut later = Snapshot { generation: Generation(2), scored_at: Timestamp::now(), ..one.clone() };
+        later.models[0].loaded_at = Timestamp::now();
+        assert_eq!(Digest::of(&one), Digest::of(&later));
+        let summary = one.summary(700);
+        assert_eq!((summary.assets, summary.models[0].predicted, summary.models[0].failed), (1, 1, 0));
+        assert!(summary.has_predictions());
+        let json = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), summary);
+
+        later.assets.insert("BTC".parse().unwrap(), said(1.5));
+        assert_ne!(Digest::of(&one), Digest::of(&later));
+        let rejected = RejectedArtifact { key: "models/x".to_owned(), reason: "no".to_owned() };
+        assert_ne!(Digest::of(&one), Digest::of(&Snapshot { rejected: vec![rejected], ..one.clone() }));
     }
 }

@@ -1,40 +1,84 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::{Generation, Snapshot};
+use crate::{Asset, Digest, Generation, RequestId, Snapshot, Summary, answer};
 
 /// Where the scorer publishes predictions and the API finds them. One of the three seams to the outside world.
 ///
-/// A store holds one *current* snapshot. Publication is atomic: a reader sees the whole of one generation or the
-/// whole of the next, and never an older one after a newer one.
+/// A store holds one *current* generation: a [`Summary`] and, for each asset, the bytes of the documented answer,
+/// which never change. Publication is atomic: a reader sees the whole of one generation or the whole of the next,
+/// and, unless an operator takes a generation back, never an older one after a newer one.
 #[async_trait]
 pub trait PredictionStore: Send + Sync + 'static {
-    /// Draws the number for a snapshot whose scoring is about to begin; each is larger than all before it.
+    /// Draws the number for a snapshot whose scoring is about to begin; each is larger than all before it, also than
+    /// those of a store whose content was lost.
     ///
     /// # Errors
     /// The store could not be reached.
     async fn next_generation(&self) -> Result<Generation, StoreError>;
 
-    /// Makes `snapshot` the current one.
+    /// Makes `snapshot` the current generation.
     ///
     /// # Errors
-    /// [`PublishError::Superseded`] if the current snapshot is of the same or a later generation; nothing changes.
+    /// [`PublishError::Superseded`] if a snapshot of the same or a later generation was published; nothing changes.
     async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError>;
 
-    /// The current snapshot, or nothing before the first publication.
+    /// Whether a snapshot of this content need not be published: the current generation if it says the same and is
+    /// still there as a whole, and so it is if an operator took exactly this content back. A store that forgets what
+    /// is old keeps what was confirmed for as long as what was published.
     ///
     /// # Errors
     /// The store could not be reached.
-    async fn current(&self) -> Result<Option<Arc<Snapshot>>, StoreError>;
+    async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError>;
 
-    /// The number of the current generation, followed as it changes. A slow reader sees the newest only.
-    fn watch(&self) -> watch::Receiver<Option<Generation>>;
+    /// The summary of the current generation, or nothing before the first publication.
+    ///
+    /// # Errors
+    /// The store could not be reached.
+    async fn current(&self) -> Result<Option<Arc<Summary>>, StoreError>;
+
+    /// The assets of a generation, in their order.
+    ///
+    /// # Errors
+    /// The store could not be reached, or has given the generation up meanwhile.
+    async fn assets(&self, generation: &Summary) -> Result<Vec<Asset>, AnswerError>;
+
+    /// The documented answer for one asset, as JSON; nothing if the generation has no such asset.
+    ///
+    /// # Errors
+    /// The store could not be reached, or has given the generation up meanwhile.
+    async fn answer(&self, generation: &Summary, asset: &Asset) -> Result<Option<Bytes>, AnswerError>;
+
+    /// All answers of a generation. They have [`Summary::answer_bytes`] together.
+    ///
+    /// # Errors
+    /// The store could not be reached, or has given the generation up meanwhile.
+    async fn answers(&self, generation: &Summary) -> Result<BTreeMap<Asset, Bytes>, AnswerError>;
+
+    /// What the store holds and whether it can be reached, followed as it changes. A slow reader sees the newest
+    /// only.
+    fn watch(&self) -> watch::Receiver<Following>;
+}
+
+/// What is known of a store without asking it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Following {
+    /// The number of the current generation when the store was last heard of.
+    pub generation: Option<Generation>,
+    /// Since when the store cannot be reached; nothing if it can.
+    pub unreachable_since: Option<Timestamp>,
 }
 
 /// The store could not do what it was asked.
@@ -64,21 +108,76 @@ pub enum PublishError {
     Store(#[from] StoreError),
 }
 
+/// Answers could not be read.
+#[derive(Debug, Error)]
+pub enum AnswerError {
+    /// The generation is no longer kept. The current one is.
+    #[error("generation {0} is no longer kept")]
+    Gone(Generation),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where the outcome of a reload that somebody [asked for](crate::Change::Requested) is left for them.
+#[async_trait]
+pub trait ReloadReports: Send + Sync + 'static {
+    /// Leaves an outcome, for some minutes.
+    ///
+    /// # Errors
+    /// The store could not be reached.
+    async fn report(&self, request: &RequestId, report: &ReloadReport) -> Result<(), StoreError>;
+
+    /// The outcome, if it is there already.
+    ///
+    /// # Errors
+    /// The store could not be reached.
+    async fn report_of(&self, request: &RequestId) -> Result<Option<ReloadReport>, StoreError>;
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadReport {
+    /// What is in the bucket is served, as this generation.
+    Done(Generation),
+    /// It could not be done, for this reason.
+    Failed(String),
+}
+
 /// A store in this process's memory, for a system that is one process.
 #[derive(Debug)]
 pub struct MemoryStore {
     drawn: AtomicU64,
-    current: watch::Sender<Option<Arc<Snapshot>>>,
-    generation: watch::Sender<Option<Generation>>,
+    current: RwLock<Option<Arc<Published>>>,
+    following: watch::Sender<Following>,
+}
+
+#[derive(Debug)]
+struct Published {
+    summary: Arc<Summary>,
+    answers: BTreeMap<Asset, Bytes>,
 }
 
 impl Default for MemoryStore {
     fn default() -> Self {
         Self {
             drawn: AtomicU64::new(0),
-            current: watch::Sender::new(None),
-            generation: watch::Sender::new(None),
+            current: RwLock::new(None),
+            following: watch::Sender::new(Following::default()),
         }
+    }
+}
+
+impl MemoryStore {
+    fn published(&self) -> Option<Arc<Published>> {
+        // It is replaced in one step, whatever happens around it.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn generation(&self, generation: &Summary) -> Result<Arc<Published>, AnswerError> {
+        let gone = AnswerError::Gone(generation.generation);
+        self.published().filter(|held| held.summary.generation == generation.generation).ok_or(gone)
     }
 }
 
@@ -90,29 +189,58 @@ impl PredictionStore for MemoryStore {
 
     async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError> {
         let offered = snapshot.generation;
-        let mut superseded_by = None;
-        // The comparison and the swap happen under the channel's lock, so that two publications cannot interleave.
-        self.current.send_if_modified(|current| {
-            if let Some(current) = current.as_ref().filter(|current| current.generation >= offered) {
-                superseded_by = Some(current.generation);
-                return false;
-            }
-            *current = Some(snapshot);
-            self.generation.send_replace(Some(offered));
-            true
-        });
-        match superseded_by {
-            Some(current) => Err(PublishError::Superseded { offered, current }),
-            None => Ok(()),
+        let rendered = tokio::task::spawn_blocking(move || Published::render(&snapshot)).await;
+        let published = Arc::new(rendered.map_err(|error| StoreError {
+            message: "the answers could not be rendered".to_owned(),
+            source: Some(error.into()),
+        })?);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_ref().map(|held| held.summary.generation)
+            && current >= offered
+        {
+            return Err(PublishError::Superseded { offered, current });
         }
+        *current = Some(published);
+        // Under the lock, so that two publications tell of themselves in their order.
+        self.following.send_replace(Following { generation: Some(offered), unreachable_since: None });
+        Ok(())
     }
 
-    async fn current(&self) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        Ok(self.current.borrow().clone())
+    async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
+        let held = self.published().filter(|held| held.summary.digest == digest);
+        Ok(held.map(|held| held.summary.generation))
     }
 
-    fn watch(&self) -> watch::Receiver<Option<Generation>> {
-        self.generation.subscribe()
+    async fn current(&self) -> Result<Option<Arc<Summary>>, StoreError> {
+        Ok(self.published().map(|held| Arc::clone(&held.summary)))
+    }
+
+    async fn assets(&self, generation: &Summary) -> Result<Vec<Asset>, AnswerError> {
+        Ok(self.generation(generation)?.answers.keys().cloned().collect())
+    }
+
+    async fn answer(&self, generation: &Summary, asset: &Asset) -> Result<Option<Bytes>, AnswerError> {
+        Ok(self.generation(generation)?.answers.get(asset).cloned())
+    }
+
+    async fn answers(&self, generation: &Summary) -> Result<BTreeMap<Asset, Bytes>, AnswerError> {
+        Ok(self.generation(generation)?.answers.clone())
+    }
+
+    fn watch(&self) -> watch::Receiver<Following> {
+        self.following.subscribe()
+    }
+}
+
+impl Published {
+    fn render(snapshot: &Snapshot) -> Self {
+        let render = |(asset, predictions)| {
+            let asset: &Asset = asset;
+            (asset.clone(), Bytes::from(answer::render(snapshot, asset, predictions)))
+        };
+        let answers: BTreeMap<Asset, Bytes> = snapshot.assets.iter().map(render).collect();
+        let bytes: usize = answers.values().map(Bytes::len).sum();
+        Self { summary: Arc::new(snapshot.summary(bytes as u64)), answers }
     }
 }
 
@@ -120,6 +248,6 @@ impl PredictionStore for MemoryStore {
 mod tests {
     #[tokio::test]
     async fn the_memory_store_behaves_as_a_prediction_store() {
-        crate::conformance::prediction_store(super::MemoryStore::default).await;
+        crate::conformance::prediction_store(async || super::MemoryStore::default()).await;
     }
 }

@@ -179,6 +179,7 @@ pub async fn event_source<E: EventSource, W: World>(make: impl AsyncFn() -> (E, 
                 match change {
                     Change::Object(key) => _ = awaited.remove(key.as_str()),
                     Change::Anything => awaited.clear(),
+                    Change::Requested(_) => {}
                 }
             }
             source.acknowledge(batch).await.unwrap();

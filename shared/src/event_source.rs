@@ -1,4 +1,7 @@
+use std::{fmt, str::FromStr};
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Tells that something in the bucket has changed. One of the three seams to the outside world.
@@ -48,6 +51,62 @@ pub enum Change {
     Object(String),
     /// Anything may have changed, because events were missed.
     Anything,
+    /// Somebody asks for the whole bucket to be looked at, and waits for the outcome.
+    Requested(RequestId),
+}
+
+/// What a request for a reload is called, by which its outcome is found: 1 to 64 ASCII letters, digits or `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId(Box<str>);
+
+/// A text that cannot be the name of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not the name of a request: 1 to 64 letters, digits or '-' expected")]
+pub struct InvalidRequestId(String);
+
+impl RequestId {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidRequestId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let well_formed = (1..=Self::MAX_LEN).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !well_formed {
+            return Err(InvalidRequestId(text.chars().take(2 * Self::MAX_LEN).collect()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = InvalidRequestId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> Self {
+        id.0.into()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
 }
 
 /// A source of events cannot be reached.

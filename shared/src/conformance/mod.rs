@@ -1,0 +1,7 @@
+//! The behaviour that every implementation of a seam must show, to be run against each.
+
+mod bucket;
+mod prediction_store;
+
+pub use bucket::{World, event_source, object_store};
+pub use prediction_store::prediction_store;
