@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use shared::{Asset, ModelName, ModelVersion, RejectedArtifact};
-
-use crate::Object;
+use shared::{Asset, ModelName, ModelVersion, Object, RejectedArtifact};
 
 /// Where model artifacts are.
 pub const MODELS: &str = "models/";

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use crate::{Object, ObjectError, ObjectReader, ObjectStore};
+use shared::{Object, ObjectError, ObjectReader, ObjectStore};
 
 /// How long a file has to be left alone before it counts as completely written.
 pub(crate) const QUIET: Duration = Duration::from_millis(200);

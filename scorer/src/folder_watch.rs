@@ -10,13 +10,14 @@ use notify::{
     Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, CreateKind, RemoveKind},
 };
+use shared::{Batch, Change, EventError, EventSource, Object};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
-    Batch, Change, EventError, EventSource, FolderStore, Object,
+    FolderStore,
     folder::{QUIET, age_of, key_of},
 };
 
@@ -136,7 +137,7 @@ impl FolderWatch {
         for key in gone {
             // There are notifications of folders as well.
             if self.known.remove(&key).is_some() || !self.folder.root().join(&key).is_dir() {
-                self.found.insert(Change::Object(key));
+                self.found.insert(Change::Removed(key));
             }
         }
         Ok(())
@@ -189,7 +190,8 @@ impl EventSource for FolderWatch {
                 }
             }
         }
-        Ok(Batch { changes: std::mem::take(&mut self.found).into_iter().collect(), receipt: () })
+        let changes = std::mem::take(&mut self.found).into_iter().collect();
+        Ok(Batch { changes, oldest: None, receipt: () })
     }
 
     async fn acknowledge(&mut self, _: Batch<()>) -> Result<(), EventError> {
@@ -273,7 +275,7 @@ mod tests {
         std::fs::write(folder.path().join("a"), "a").unwrap();
         std::fs::remove_file(folder.path().join("a")).unwrap();
         let batch = watch.receive().await.unwrap();
-        assert_eq!(batch.changes, [Change::Object("a".to_owned())]);
+        assert_eq!(batch.changes, [Change::Removed("a".to_owned())]);
     }
 
     #[tokio::test]

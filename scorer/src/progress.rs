@@ -9,7 +9,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::ObjectReader;
+use shared::ObjectReader;
 
 /// Loads that are done within this time show no bar.
 const PATIENCE: Duration = Duration::from_millis(500);

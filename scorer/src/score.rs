@@ -67,6 +67,17 @@ pub enum ScoreError {
 }
 
 impl ModelScores {
+    /// The model's answers, row by row, or why there is none.
+    #[must_use]
+    pub fn new(rows: Vec<Result<Outcome, String>>) -> Self {
+        Self { rows }
+    }
+
+    /// The model's answers, row by row.
+    pub fn outcomes(&self) -> impl Iterator<Item = Option<&Outcome>> {
+        self.rows.iter().map(|row| row.as_ref().ok())
+    }
+
     /// Whether the model has a prediction for any row.
     #[must_use]
     pub fn has_predictions(&self) -> bool {

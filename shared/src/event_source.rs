@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,6 +41,8 @@ pub trait EventSource: Send + 'static {
 pub struct Batch<Receipt> {
     /// What changed, each at most once.
     pub changes: Vec<Change>,
+    /// When the oldest of them happened, where the source knows.
+    pub oldest: Option<Timestamp>,
     /// The source's own note of what it delivered.
     pub receipt: Receipt,
 }
@@ -47,8 +50,10 @@ pub struct Batch<Receipt> {
 /// Something that changed in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
-    /// The object of this key was created, overwritten or removed.
+    /// The object of this key was created or overwritten.
     Object(String),
+    /// The object of this key was removed.
+    Removed(String),
     /// Anything may have changed, because events were missed.
     Anything,
     /// Somebody asks for the whole bucket to be looked at, and waits for the outcome.

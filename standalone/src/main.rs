@@ -21,7 +21,7 @@ use anyhow::Context;
 use api::Api;
 use async_trait::async_trait;
 use clap::Parser;
-use scorer::{Engine, FolderStore, FolderWatch, Progress, Settings, follow};
+use scorer::{Engine, FolderStore, FolderWatch, Follow, Progress, Settings, follow};
 use shared::{MemoryStore, PredictionStore};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -103,9 +103,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             () = stopped(stop.clone()) => return Ok(()),
             first = engine.reload() => first?,
         };
-        first.log();
         println!("{}", overview::overview(&first.snapshot, &bucket, address));
-        follow(&engine, events, stopped(stop.clone())).await;
+        follow(&engine, events, &Follow::default(), stopped(stop.clone())).await;
         anyhow::Ok(())
     };
     // Requests are answered from the start: until the first models are read, with 503 and the reason.
@@ -125,10 +124,7 @@ struct Reloading(Arc<Engine>);
 impl api::Reload for Reloading {
     async fn reload(&self) -> Result<(), api::ReloadError> {
         match self.0.reload().await {
-            Ok(reload) => {
-                reload.log();
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(error) => Err(api::ReloadError {
                 message: format!("não foi possível recarregar: {error}"),
                 source: Some(Arc::new(error) as Arc<dyn Error + Send + Sync>),

@@ -1,16 +1,17 @@
-//! Which version of a model is in force: the newest that can be read and can predict from the rows.
+//! Which version of a model is in force: the newest that can be read, can predict from the rows, and does not say
+//! something altogether different from the version that it replaces.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use models::Model;
-use shared::{ModelName, RejectedArtifact, ServedModel};
+use shared::{ModelName, ModelVersion, Object, RejectedArtifact, ServedModel};
 use tokio::task::spawn_blocking;
 
 use super::source::{Refusal, Source};
 use crate::{
-    Object,
     catalogue::{Artifact, Artifacts},
+    events,
     score::{ModelScores, score},
     tables::NewestRows,
 };
@@ -23,6 +24,16 @@ pub(super) struct InForce {
     model: Arc<Model>,
     /// What it says of which rows; nothing as long as there are none.
     scored: Option<(Arc<NewestRows>, Arc<ModelScores>)>,
+}
+
+/// What is known of the version in force before the choice.
+pub(super) enum Before {
+    /// There is none.
+    Nothing,
+    /// An earlier reload of this process chose it.
+    InMemory(InForce),
+    /// Readers are served it, and this process has not read it.
+    Published(ModelVersion),
 }
 
 /// What was chosen for one name.
@@ -54,12 +65,31 @@ pub(super) async fn choose(
     source: Arc<Source>,
     name: ModelName,
     artifacts: Artifacts,
-    current: Option<InForce>,
+    before: Before,
     rows: Option<Arc<NewestRows>>,
     versions_tried: usize,
 ) -> Choice {
     let mut choice = Choice { name, in_force: None, rejected: Vec::new(), incomplete: false };
     let artifacts = without_copies(&source, artifacts, &mut choice).await;
+    let current = match before {
+        Before::Nothing => None,
+        Before::InMemory(in_force) => Some(in_force),
+        Before::Published(version) => {
+            match published(&source, &choice.name, &artifacts, &version, rows.as_ref()).await {
+                Ok(published) => published,
+                Err(refusal) if refusal.may_pass => {
+                    // Without it, nothing can be held against a newer version.
+                    choice.incomplete = true;
+                    return choice;
+                }
+                Err(_) => None,
+            }
+        }
+    };
+    // A version that was removed from the bucket was removed on purpose: whatever is left takes its place.
+    let guard = current
+        .as_ref()
+        .filter(|current| artifacts.iter().any(|artifact| artifact.object.key == current.object.key));
     let mut tried = 0_usize;
     for artifact in artifacts {
         let before = current.as_ref().filter(|current| current.object.key == artifact.object.key);
@@ -68,7 +98,7 @@ pub(super) async fn choose(
             continue;
         }
         tried = tried.saturating_add(1);
-        let refusal = match admit(&source, &choice.name, &artifact, before, rows.as_ref()).await {
+        let refusal = match admit(&source, &choice.name, &artifact, before, guard, rows.as_ref()).await {
             Ok(in_force) => {
                 choice.in_force = Some(in_force);
                 break;
@@ -106,32 +136,74 @@ async fn without_copies(source: &Source, mut artifacts: Artifacts, choice: &mut 
     artifacts.newest_first()
 }
 
-/// Reads an artifact, unless it is in memory, and asks it about the rows.
+/// The version that readers are served, if newer ones are to be held against it.
+async fn published(
+    source: &Source,
+    name: &ModelName,
+    artifacts: &[Artifact],
+    version: &ModelVersion,
+    rows: Option<&Arc<NewestRows>>,
+) -> Result<Option<InForce>, Refusal> {
+    let place = artifacts.iter().position(|artifact| artifact.version == *version);
+    let Some(artifact) = place.filter(|place| *place > 0).and_then(|place| artifacts.get(place)) else {
+        return Ok(None);
+    };
+    let in_force = read(source, name, artifact).await?;
+    scored(name, in_force, rows).await.map(Some)
+}
+
+/// Reads an artifact, unless it is in memory, asks it about the rows, and holds its answers against those of the
+/// version in force.
 async fn admit(
     source: &Source,
     name: &ModelName,
     artifact: &Artifact,
     before: Option<&InForce>,
+    guard: Option<&InForce>,
     rows: Option<&Arc<NewestRows>>,
 ) -> Result<InForce, Refusal> {
     let object = &artifact.object;
-    if let Some(reason) = source.known_refusal(object, rows) {
+    let held_against = guard.map(|guard| &guard.object);
+    if let Some(reason) = source.known_refusal(object, rows, held_against) {
         return Err(Refusal::for_good(reason));
     }
-    let candidate = match before.filter(|before| before.object == *object) {
-        Some(before) => before.clone(),
-        None => {
-            let model = source.read_model(object).await?;
-            let (name, version, loaded_at) = (name.clone(), artifact.version.clone(), Timestamp::now());
-            InForce {
-                served: ServedModel { name, version, loaded_at },
-                object: object.clone(),
-                model: Arc::new(model),
-                scored: None,
-            }
+    let admitted = async {
+        let candidate = match before.filter(|before| before.object == *object) {
+            Some(before) => before.clone(),
+            None => read(source, name, artifact).await?,
+        };
+        let candidate = scored(name, candidate, rows).await?;
+        let Some(guard) = guard.filter(|guard| guard.object != *object) else { return Ok(candidate) };
+        // If the version in force cannot predict from these rows, there is nothing to lose.
+        if let Ok(guard) = scored(name, guard.clone(), rows).await
+            && let (Some(new), Some(old)) = (candidate.scores(), guard.scores())
+        {
+            let check = source.settings().admission.check(new, old);
+            check.map_err(|error| Refusal::for_good(error.to_string()))?;
         }
+        Ok(candidate)
     };
-    scored(name, candidate, rows).await.inspect_err(|refusal| source.refuse(object, &refusal.reason, rows))
+    admitted.await.inspect_err(|refusal: &Refusal| {
+        if !refusal.may_pass {
+            source.refuse(object, &refusal.reason, rows, held_against);
+        }
+    })
+}
+
+async fn read(source: &Source, name: &ModelName, artifact: &Artifact) -> Result<InForce, Refusal> {
+    let (object, begun) = (&artifact.object, Instant::now());
+    let model = source.read_model(object).await?;
+    events::ModelLoaded { model: name, key: &object.key, bytes: object.size, took: begun.elapsed() }.emit();
+    Ok(InForce {
+        served: ServedModel {
+            name: name.clone(),
+            version: artifact.version.clone(),
+            loaded_at: Timestamp::now(),
+        },
+        object: object.clone(),
+        model: Arc::new(model),
+        scored: None,
+    })
 }
 
 /// The same model with what it says of the rows.
@@ -144,11 +216,13 @@ async fn scored(
     if in_force.scored.as_ref().is_some_and(|(before, _)| Arc::ptr_eq(before, rows)) {
         return Ok(in_force);
     }
-    let (name, model, asked) = (name.clone(), Arc::clone(&in_force.model), Arc::clone(rows));
-    let scores = match spawn_blocking(move || score(&name, &model, &asked)).await {
+    let (asks, model, asked) = (name.clone(), Arc::clone(&in_force.model), Arc::clone(rows));
+    let begun = Instant::now();
+    let scores = match spawn_blocking(move || score(&asks, &model, &asked)).await {
         Ok(Ok(scores)) => scores,
         Ok(Err(error)) => return Err(Refusal::for_good(error.to_string())),
         Err(_) => return Err(Refusal::for_good("the model crashed while predicting")),
     };
+    events::ModelScored { model: name, assets: rows.assets.len(), took: begun.elapsed() }.emit();
     Ok(InForce { scored: Some((Arc::clone(rows), Arc::new(scores))), ..in_force })
 }

@@ -10,28 +10,30 @@ mod source;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::Timestamp;
 use shared::{
-    AssetPredictions, ModelName, PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot,
-    StoreError,
+    AssetPredictions, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
+    PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot, StoreError, TraceId,
 };
 use thiserror::Error;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
     task::{JoinError, JoinSet, spawn_blocking},
 };
+use tracing::{Instrument, Span};
 
 use self::{
-    choice::{Choice, InForce},
+    choice::{Before, Choice, InForce},
     rows::{Rows, RowsMemory},
     source::Source,
 };
 use crate::{
-    Object, ObjectError, ObjectStore, Progress,
+    Admission, Progress,
     catalogue::{Catalogue, FEATURES, MODELS},
-    score,
+    events, score,
     tables::{TableLimits, UnusableRows},
 };
 
@@ -51,6 +53,8 @@ pub struct Settings {
     /// When the newest version of a model or table is unusable, how many versions are tried until one is usable.
     /// What is in memory already is always considered. Default 3.
     pub versions_tried: usize,
+    /// How far a new version of a model may differ from the version that it replaces.
+    pub admission: Admission,
 }
 
 impl Default for Settings {
@@ -60,6 +64,7 @@ impl Default for Settings {
             table_limits: TableLimits::default(),
             concurrent_reads: 2,
             versions_tried: 3,
+            admission: Admission::default(),
         }
     }
 }
@@ -77,7 +82,7 @@ struct State {
     models: BTreeMap<ModelName, InForce>,
     rows: Option<Rows>,
     memory: RowsMemory,
-    published: Option<Arc<Snapshot>>,
+    newest: Option<Arc<Snapshot>>,
 }
 
 /// What a reload did.
@@ -95,6 +100,8 @@ pub struct Reload {
     pub newly_unusable: Vec<UnusableRows>,
     /// Something could not be read for a reason that may pass; another reload may do better.
     pub incomplete: bool,
+    /// The objects of models and feature tables that were there when the bucket was listed.
+    listed: HashSet<Object>,
 }
 
 /// What became of a reload's snapshot.
@@ -102,7 +109,7 @@ pub struct Reload {
 pub enum Publication {
     /// It is the current one.
     Published,
-    /// It would have been the same as the current one, which stays.
+    /// It says the same as the current one, which stays, whichever process made it.
     Unchanged,
     /// Another process has published a later one.
     Superseded,
@@ -117,6 +124,15 @@ pub enum ReloadError {
     /// The prediction store failed.
     #[error(transparent)]
     Predictions(#[from] StoreError),
+    /// Something that is served could not be read, and nothing of it is in memory: a snapshot without it would take
+    /// it away.
+    #[error("not published, since {missing} could not be read and is served: {reason}")]
+    Incomplete {
+        /// The model, or the tables.
+        missing: String,
+        /// What was wrong with the first object that could not be read.
+        reason: String,
+    },
     /// A task of the reload ended before its time.
     #[error("the reload was interrupted")]
     Interrupted(#[from] JoinError),
@@ -137,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// Looks at the whole bucket, reads what changed, scores and publishes.
+    /// Looks at the whole bucket, reads what changed, scores and publishes. What was done and refused is logged.
     ///
     /// One reload runs at a time; others wait. May be cancelled: what was served then stays.
     ///
@@ -145,17 +161,35 @@ impl Engine {
     /// The bucket cannot be listed, or the predictions cannot be published. Whatever is wrong with single objects
     /// is no error: it is listed in the snapshot's `rejected`.
     pub async fn reload(&self) -> Result<Reload, ReloadError> {
-        let mut state = self.state.lock().await;
-        self.source.progress().begin();
-        let result = self.reload_from(&mut state).await;
-        self.source.progress().end();
-        result
+        self.reload_as(TraceId::new()).await
     }
 
-    async fn reload_from(&self, state: &mut State) -> Result<Reload, ReloadError> {
+    /// As [`reload`](Self::reload), as a part of the work of this name.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub async fn reload_as(&self, trace_id: TraceId) -> Result<Reload, ReloadError> {
+        let reload = async {
+            let mut state = self.state.lock().await;
+            let begun = Instant::now();
+            self.source.progress().begin();
+            let result = self.reload_from(&mut state, trace_id).await;
+            self.source.progress().end();
+            result.inspect(|reload| reload.emit(begun))
+        };
+        reload.instrument(events::span(trace_id)).await
+    }
+
+    /// What the prediction store holds, followed as it changes.
+    pub fn watch(&self) -> watch::Receiver<Following> {
+        self.predictions.watch()
+    }
+
+    async fn reload_from(&self, state: &mut State, trace_id: TraceId) -> Result<Reload, ReloadError> {
         // The number comes first: whoever draws a later one has seen a later bucket.
         let generation = self.predictions.next_generation().await?;
         let scored_at = Timestamp::now();
+        let served = self.served(state).await?;
 
         let mut listing = self.source.list(MODELS).await?;
         listing.extend(self.source.list(FEATURES).await?);
@@ -164,7 +198,7 @@ impl Engine {
         findings.reject_all(catalogue.unfit.iter().cloned());
 
         let newest = rows::choose(&self.source, state, &catalogue, &mut findings).await?;
-        let (rows, choices) = self.choose_models(state, &catalogue, newest, &mut findings).await?;
+        let (rows, choices) = self.choose_models(state, &served, &catalogue, newest, &mut findings).await?;
         let mut chosen = BTreeMap::new();
         for choice in choices {
             findings.incomplete |= choice.incomplete;
@@ -172,7 +206,7 @@ impl Engine {
             chosen.extend(choice.in_force.map(|in_force| (choice.name, in_force)));
         }
 
-        let listed: HashSet<&Object> = listing.iter().collect();
+        let listed: HashSet<Object> = listing.into_iter().collect();
         self.source.forget_all_but(&listed);
         let newly_unusable = match &rows {
             Some(rows) if !state.rows.as_ref().is_some_and(|before| before.is(rows)) => {
@@ -181,19 +215,32 @@ impl Engine {
             _ => Vec::new(),
         };
         let incomplete = findings.incomplete;
+        if incomplete {
+            let missing = served.keys().find(|name| !chosen.contains_key(name)).map(ToString::to_string);
+            let no_rows = (rows.is_none() && !served.is_empty()).then(|| "the feature table".to_owned());
+            if let Some(missing) = missing.or(no_rows) {
+                // The next try does not read again what could be read.
+                (state.models, state.rows) = (chosen, rows);
+                let reason = findings.rejected().into_iter().next();
+                let reason =
+                    reason.map_or_else(String::new, |first| format!("{}: {}", first.key, first.reason));
+                return Err(ReloadError::Incomplete { missing, reason });
+            }
+        }
         let snapshot = Snapshot {
             generation,
             scored_at,
+            trace_id,
             models: chosen.values().map(|in_force| in_force.served.clone()).collect(),
             rejected: findings.rejected(),
             assets: assets(rows.clone(), chosen.values().cloned().collect()).await?,
         };
-        let newly_rejected = newly_rejected(state.published.as_deref(), &snapshot);
-        let (snapshot, publication) = self.publish(state.published.as_ref(), snapshot).await?;
+        let newly_rejected = newly_rejected(state.newest.as_deref(), &snapshot);
+        let (snapshot, publication) = self.publish(snapshot).await?;
 
         state.models = chosen;
         state.rows = rows;
-        state.published = Some(Arc::clone(&snapshot));
+        state.newest = Some(Arc::clone(&snapshot));
         Ok(Reload {
             snapshot,
             publication,
@@ -201,7 +248,19 @@ impl Engine {
             newly_rejected,
             newly_unusable,
             incomplete,
+            listed,
         })
+    }
+
+    /// The versions that readers are served at the moment, where no reload of this process has come to them: what
+    /// they are replaced by is held against them also after a restart.
+    async fn served(&self, state: &State) -> Result<BTreeMap<ModelName, ModelVersion>, ReloadError> {
+        if state.newest.is_some() {
+            return Ok(BTreeMap::new());
+        }
+        let current = self.predictions.current().await?;
+        let models = current.iter().flat_map(|summary| &summary.models);
+        Ok(models.map(|model| (model.name.clone(), model.version.clone())).collect())
     }
 
     /// Chooses each model's version, and with them whether the newest rows are fit to replace those in force: they
@@ -209,6 +268,7 @@ impl Engine {
     async fn choose_models(
         &self,
         state: &State,
+        served: &BTreeMap<ModelName, ModelVersion>,
         catalogue: &Catalogue,
         newest: Option<Rows>,
         findings: &mut Findings,
@@ -216,22 +276,22 @@ impl Engine {
         let versions_tried = self.source.settings().versions_tried;
         let in_force = state.rows.clone().filter(|_| state.models.values().any(InForce::has_predictions));
         let (Some(new), Some(old)) = (&newest, in_force) else {
-            let choices = self.choices(state, catalogue, newest.as_ref(), versions_tried).await?;
+            let choices = self.choices(state, served, catalogue, newest.as_ref(), versions_tried).await?;
             return Ok((newest, choices));
         };
         if new.is(&old) || self.any_can_use(state, new).await? {
-            let choices = self.choices(state, catalogue, Some(new), versions_tried).await?;
+            let choices = self.choices(state, served, catalogue, Some(new), versions_tried).await?;
             return Ok((newest, choices));
         }
         // Newer models may have come along with the new table. Older ones are not read for its sake.
-        let choices = self.choices(state, catalogue, Some(new), 1).await?;
+        let choices = self.choices(state, served, catalogue, Some(new), 1).await?;
         if choices.iter().filter_map(|choice| choice.in_force.as_ref()).any(InForce::has_predictions) {
             return Ok((newest, choices));
         }
         let first_reason = choices.iter().flat_map(|choice| &choice.rejected).next();
         let because = first_reason.map_or_else(String::new, |rejected| format!(": {}", rejected.reason));
         findings.reject(&new.origin, format!("no model can predict from this table{because}"));
-        let choices = self.choices(state, catalogue, Some(&old), versions_tried).await?;
+        let choices = self.choices(state, served, catalogue, Some(&old), versions_tried).await?;
         Ok((Some(old), choices))
     }
 
@@ -244,20 +304,27 @@ impl Engine {
     async fn choices(
         &self,
         state: &State,
+        served: &BTreeMap<ModelName, ModelVersion>,
         catalogue: &Catalogue,
         rows: Option<&Rows>,
         versions_tried: usize,
     ) -> Result<Vec<Choice>, JoinError> {
         let mut tasks = JoinSet::new();
         for (name, artifacts) in &catalogue.models {
-            tasks.spawn(choice::choose(
+            let before = match (state.models.get(name), served.get(name)) {
+                (Some(in_force), _) => Before::InMemory(in_force.clone()),
+                (None, Some(version)) => Before::Published(version.clone()),
+                (None, None) => Before::Nothing,
+            };
+            let choice = choice::choose(
                 Arc::clone(&self.source),
                 name.clone(),
                 artifacts.clone(),
-                state.models.get(name).cloned(),
+                before,
                 rows.map(|rows| Arc::clone(&rows.rows)),
                 versions_tried,
-            ));
+            );
+            tasks.spawn(choice.instrument(Span::current()));
         }
         let mut choices = Vec::new();
         while let Some(choice) = tasks.join_next().await {
@@ -267,16 +334,9 @@ impl Engine {
         Ok(choices)
     }
 
-    async fn publish(
-        &self,
-        before: Option<&Arc<Snapshot>>,
-        snapshot: Snapshot,
-    ) -> Result<(Arc<Snapshot>, Publication), ReloadError> {
-        if let Some(before) = before.filter(|before| is_the_same(before, &snapshot)) {
-            let current = *self.predictions.watch().borrow();
-            if current == Some(before.generation) {
-                return Ok((Arc::clone(before), Publication::Unchanged));
-            }
+    async fn publish(&self, snapshot: Snapshot) -> Result<(Arc<Snapshot>, Publication), ReloadError> {
+        if let Some(generation) = self.predictions.confirm(Digest::of(&snapshot)).await? {
+            return Ok((Arc::new(Snapshot { generation, ..snapshot }), Publication::Unchanged));
         }
         let snapshot = Arc::new(snapshot);
         match self.predictions.publish(Arc::clone(&snapshot)).await {
@@ -288,32 +348,24 @@ impl Engine {
 }
 
 impl Reload {
-    /// Writes the log lines of this reload: what was refused for the first time, and what is served if that is new.
-    pub fn log(&self) {
+    /// Whether the bucket, when it was listed, lacked this object of a model or a feature table. Of other objects
+    /// nothing is known.
+    #[must_use]
+    pub fn lacks(&self, key: &str) -> bool {
+        (key.starts_with(MODELS) || key.starts_with(FEATURES))
+            && !self.listed.iter().any(|object| object.key == key)
+    }
+
+    fn emit(&self, begun: Instant) {
         for rejected in &self.newly_rejected {
-            tracing::warn!(key = rejected.key, reason = rejected.reason, "rejected");
+            events::Rejected(rejected).emit();
         }
-        for unusable in &self.newly_unusable {
-            tracing::warn!(
-                table = self.table,
-                rows = unusable.rows,
-                reason = unusable.reason,
-                "rows without an asset"
-            );
+        let table = self.table.as_deref();
+        for rows in &self.newly_unusable {
+            events::RowsWithoutAsset { table, rows }.emit();
         }
-        match self.publication {
-            Publication::Published => tracing::info!(
-                generation = self.snapshot.generation.0,
-                models = self.snapshot.models.len(),
-                assets = self.snapshot.assets.len(),
-                table = self.table,
-                "published"
-            ),
-            Publication::Unchanged => tracing::debug!("nothing changed"),
-            Publication::Superseded => {
-                tracing::info!(generation = self.snapshot.generation.0, "superseded by a later publication");
-            }
-        }
+        let (publication, incomplete, took) = (self.publication, self.incomplete, begun.elapsed());
+        events::Reloaded { snapshot: &self.snapshot, publication, incomplete, table, took }.emit();
     }
 }
 
@@ -368,9 +420,4 @@ fn newly_rejected(before: Option<&Snapshot>, snapshot: &Snapshot) -> Vec<Rejecte
     let is_new =
         |rejected: &&RejectedArtifact| !known.contains(&(rejected.key.as_str(), rejected.reason.as_str()));
     snapshot.rejected.iter().filter(is_new).cloned().collect()
-}
-
-/// Whether two snapshots differ in nothing but when they were made.
-fn is_the_same(one: &Snapshot, other: &Snapshot) -> bool {
-    one.models == other.models && one.rejected == other.rejected && one.assets == other.assets
 }

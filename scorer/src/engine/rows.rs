@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use shared::Asset;
+use shared::{Asset, Object};
 use tokio::task::JoinSet;
 
 use super::{
@@ -18,7 +18,6 @@ use super::{
     source::{Refusal, Source},
 };
 use crate::{
-    Object,
     catalogue::{Catalogue, DATA},
     tables::{AssetRow, NewestRows, newest_row_of_csv},
 };

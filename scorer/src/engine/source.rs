@@ -7,11 +7,12 @@ use std::{
 };
 
 use models::Model;
+use shared::{Object, ObjectError, ObjectStore};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::Settings;
 use crate::{
-    Object, ObjectError, ObjectStore, Progress,
+    Progress,
     progress::TrackedReader,
     tables::{NewestRows, TableError},
 };
@@ -34,9 +35,17 @@ pub(super) struct Source {
 #[derive(Clone)]
 struct Refused {
     reason: String,
-    /// Only together with these rows; nothing if the object cannot even be read. Weak, since the rows may be many
-    /// and are only to be recognised.
-    with_rows: Option<Weak<NewestRows>>,
+    /// Only in this situation; nothing if the object cannot even be read.
+    when: Option<Situation>,
+}
+
+/// What an object was asked about, and what it was held against.
+#[derive(Clone)]
+struct Situation {
+    /// Weak, since the rows may be many and are only to be recognised.
+    rows: Weak<NewestRows>,
+    /// The version that it would have replaced.
+    in_force: Option<Object>,
 }
 
 /// An object cannot be used.
@@ -117,7 +126,7 @@ impl Source {
         object: &Object,
         parse: impl FnOnce(BufReader<TrackedReader>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        if let Some(reason) = self.known_refusal(object, None) {
+        if let Some(reason) = self.known_refusal(object, None, None) {
             return Err(Refusal::for_good(reason));
         }
         // The semaphore is never closed.
@@ -132,7 +141,7 @@ impl Source {
             Err(refusal) if interrupted.load(Ordering::Relaxed) => Err(Refusal::for_now(refusal.reason)),
             Err(refusal) => {
                 if !refusal.may_pass {
-                    self.refuse(object, &refusal.reason, None);
+                    self.refuse(object, &refusal.reason, None, None);
                 }
                 Err(refusal)
             }
@@ -140,20 +149,34 @@ impl Source {
         }
     }
 
-    /// Why the object is known to be unusable, by itself or together with these rows.
-    pub(super) fn known_refusal(&self, object: &Object, rows: Option<&Arc<NewestRows>>) -> Option<String> {
+    /// Why the object is known to be unusable: by itself, or with these rows instead of this version in force.
+    pub(super) fn known_refusal(
+        &self,
+        object: &Object,
+        rows: Option<&Arc<NewestRows>>,
+        in_force: Option<&Object>,
+    ) -> Option<String> {
         let refused = lock(&self.refused);
         let known = refused.get(object)?;
-        let holds = match (&known.with_rows, rows) {
+        let holds = match (&known.when, rows) {
             (None, _) => true,
-            (Some(then), Some(now)) => std::ptr::eq(then.as_ptr(), Arc::as_ptr(now)),
+            (Some(then), Some(now)) => {
+                std::ptr::eq(then.rows.as_ptr(), Arc::as_ptr(now)) && then.in_force.as_ref() == in_force
+            }
             (Some(_), None) => false,
         };
         holds.then(|| known.reason.clone())
     }
 
-    pub(super) fn refuse(&self, object: &Object, reason: &str, with_rows: Option<&Arc<NewestRows>>) {
-        let refused = Refused { reason: reason.to_owned(), with_rows: with_rows.map(Arc::downgrade) };
+    pub(super) fn refuse(
+        &self,
+        object: &Object,
+        reason: &str,
+        rows: Option<&Arc<NewestRows>>,
+        in_force: Option<&Object>,
+    ) {
+        let when = rows.map(|rows| Situation { rows: Arc::downgrade(rows), in_force: in_force.cloned() });
+        let refused = Refused { reason: reason.to_owned(), when };
         lock(&self.refused).insert(object.clone(), refused);
     }
 
@@ -181,7 +204,7 @@ impl Source {
     }
 
     /// Gives up what is known of objects that are no longer there.
-    pub(super) fn forget_all_but(&self, listed: &HashSet<&Object>) {
+    pub(super) fn forget_all_but(&self, listed: &HashSet<Object>) {
         lock(&self.refused).retain(|object, _| listed.contains(object));
         lock(&self.compared).retain(|(one, other), _| listed.contains(one) && listed.contains(other));
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use scorer::{Engine, Publication, Reload};
+use scorer::{Admission, Engine, Publication, Reload, Settings};
 use shared::{MemoryStore, Outcome, PredictionStore, Snapshot};
 
-use crate::world::{FolderBucket, SAMPLE_TABLE, SAMPLE_VERSION, python_tables};
+use crate::world::{FolderBucket, SAMPLE_TABLE, SAMPLE_VERSION, python_models, python_tables};
 
 const LIN: &str = "models/regressor_lin_20250729-2130.joblib";
 
@@ -52,8 +52,8 @@ async fn a_reload_without_changes_publishes_nothing() {
     let (_bucket, engine, store, first) = loaded().await;
     let second = reload(&engine).await;
     assert_eq!(second.publication, Publication::Unchanged);
-    assert!(Arc::ptr_eq(&first.snapshot, &second.snapshot));
-    assert!(Arc::ptr_eq(&first.snapshot, &store.current().await.unwrap().unwrap()));
+    assert_eq!(second.snapshot.generation, first.snapshot.generation);
+    assert_eq!(store.current().await.unwrap().unwrap().generation, first.snapshot.generation);
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn a_bucket_that_cannot_be_listed_changes_nothing() {
     let elsewhere = bucket.path().with_extension("elsewhere");
     std::fs::rename(bucket.path(), &elsewhere).unwrap();
     assert!(engine.reload().await.is_err());
-    assert!(Arc::ptr_eq(&first.snapshot, &store.current().await.unwrap().unwrap()));
+    assert_eq!(store.current().await.unwrap().unwrap().generation, first.snapshot.generation);
     std::fs::rename(elsewhere, bucket.path()).unwrap();
     assert_eq!(reload(&engine).await.publication, Publication::Unchanged);
 }
@@ -322,4 +322,65 @@ async fn concurrent_reloads_agree() {
     }
     assert_eq!(published, 1);
     assert_eq!(store.current().await.unwrap().unwrap().models.len(), 5);
+}
+
+/// A version of `regressor_lin` that says something else altogether: the closes of the table are a thousandth.
+const SHIFTED: &str = "models/regressor_lin_20250801-0000.joblib";
+
+fn shifted() -> Vec<u8> {
+    std::fs::read(python_models().join("shifted.joblib")).unwrap()
+}
+
+#[tokio::test]
+async fn a_version_that_says_something_else_altogether_is_not_admitted() {
+    let (bucket, engine, _, first) = loaded().await;
+    bucket.write(SHIFTED, &shifted());
+    for _ in 0..2 {
+        let again = reload(&engine).await;
+        assert_eq!(again.snapshot.models, first.snapshot.models);
+        assert_eq!(btc(&again.snapshot, "regressor_lin"), btc(&first.snapshot, "regressor_lin"));
+        let reasons = rejected(&again.snapshot);
+        assert_eq!((reasons.len(), reasons[0].0), (1, SHIFTED));
+        assert!(reasons[0].1.contains("by a factor of 1000.000 in the median of 8 assets"), "{reasons:?}");
+    }
+    // Who removes the version in force wants another.
+    bucket.delete(LIN);
+    let removed = reload(&engine).await;
+    assert_eq!(versions(&removed.snapshot)["regressor_lin"], "20250801-0000");
+    assert_eq!(rejected(&removed.snapshot), []);
+}
+
+#[tokio::test]
+async fn admission_can_be_switched_off() {
+    let bucket = FolderBucket::sample();
+    let store = Arc::new(MemoryStore::default());
+    let off = Admission { shift: None, new_failures: None };
+    let engine = bucket.engine_on(&store, Settings { admission: off, ..Settings::default() });
+    reload(&engine).await;
+    bucket.write(SHIFTED, &shifted());
+    assert_eq!(versions(&reload(&engine).await.snapshot)["regressor_lin"], "20250801-0000");
+}
+
+#[tokio::test]
+async fn a_restarted_process_holds_new_versions_against_what_is_published() {
+    let (bucket, _, store, first) = loaded().await;
+    bucket.write(SHIFTED, &shifted());
+    let restarted = bucket.engine_on(&store, Settings::default());
+    let again = reload(&restarted).await;
+    assert_eq!(versions(&again.snapshot), versions(&first.snapshot));
+    assert_eq!(rejected(&again.snapshot)[0].0, SHIFTED);
+    // Without anything published there is nothing to hold it against.
+    let (fresh, _) = bucket.engine();
+    assert_eq!(versions(&reload(&fresh).await.snapshot)["regressor_lin"], "20250801-0000");
+}
+
+#[tokio::test]
+async fn two_processes_that_see_the_same_publish_it_once() {
+    let (bucket, one, store, first) = loaded().await;
+    let other = bucket.engine_on(&store, Settings::default());
+    for engine in [&other, &one, &other] {
+        let again = reload(engine).await;
+        assert_eq!(again.publication, Publication::Unchanged);
+        assert_eq!(again.snapshot.generation, first.snapshot.generation);
+    }
 }

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scorer::{Change, EventSource, FolderWatch, conformance};
+use scorer::FolderWatch;
+use shared::{Change, EventSource, conformance};
 
 use crate::world::FolderBucket;
 

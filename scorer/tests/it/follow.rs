@@ -1,7 +1,7 @@
 //! Following a bucket whose store has bad moments.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io::{self, Read},
     sync::{
         Arc, Mutex,
@@ -11,11 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use scorer::{
-    Batch, Change, Engine, EventError, EventSource, FolderStore, Object, ObjectError, ObjectReader,
-    ObjectStore, Progress, Settings, follow,
+use scorer::{Engine, FolderStore, Follow, Progress, ReloadError, Settings, follow};
+use shared::{
+    Batch, Change, EventError, EventSource, MemoryStore, Object, ObjectError, ObjectReader, ObjectStore,
+    PredictionStore, ReloadReport, ReloadReports, RequestId, StoreError, Summary,
 };
-use shared::{MemoryStore, PredictionStore, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::world::FolderBucket;
@@ -128,6 +128,25 @@ async fn a_fault_of_the_store_is_not_held_against_the_object() {
     assert!(healed.snapshot.models.iter().any(|model| model.version.as_str() == "20250801-0000"));
 }
 
+#[tokio::test]
+async fn a_fault_at_the_start_takes_nothing_away_from_what_another_process_published() {
+    let bucket = FolderBucket::sample();
+    let (_, store, first) = engine(&bucket);
+    first.reload().await.unwrap();
+    let before = store.current().await.unwrap().unwrap();
+    let (moody, _, _) = engine(&bucket);
+    let (objects, predictions) = (Arc::clone(&moody), Arc::clone(&store));
+    let second = Engine::new(objects, predictions, Settings::default(), Progress::none());
+    moody.refusals.store(1, Ordering::SeqCst);
+    let faulty = second.reload().await.unwrap_err();
+    assert!(matches!(faulty, ReloadError::Incomplete { .. }), "{faulty}");
+    assert_eq!(store.current().await.unwrap().unwrap(), before);
+    moody.opened();
+    let healed = second.reload().await.unwrap();
+    assert_eq!(healed.snapshot.generation, before.generation, "it says what is published already");
+    assert!(moody.opened().len() < 6, "what could be read is not read again");
+}
+
 /// Events that the test sends, and what became of them.
 struct Scripted {
     events: mpsc::Receiver<Change>,
@@ -140,7 +159,7 @@ impl EventSource for Scripted {
 
     async fn receive(&mut self) -> Result<Batch<()>, EventError> {
         match self.events.recv().await {
-            Some(change) => Ok(Batch { changes: vec![change], receipt: () }),
+            Some(change) => Ok(Batch { changes: vec![change], oldest: None, receipt: () }),
             None => std::future::pending().await,
         }
     }
@@ -156,11 +175,27 @@ impl EventSource for Scripted {
     }
 }
 
-async fn published(store: &MemoryStore, holds: impl Fn(&Snapshot) -> bool) {
+/// Outcomes of reloads, for those who asked.
+#[derive(Default)]
+struct Reports(Mutex<HashMap<RequestId, ReloadReport>>);
+
+#[async_trait]
+impl ReloadReports for Reports {
+    async fn report(&self, request: &RequestId, report: &ReloadReport) -> Result<(), StoreError> {
+        self.0.lock().unwrap().insert(request.clone(), report.clone());
+        Ok(())
+    }
+
+    async fn report_of(&self, request: &RequestId) -> Result<Option<ReloadReport>, StoreError> {
+        Ok(self.0.lock().unwrap().get(request).cloned())
+    }
+}
+
+async fn published(store: &MemoryStore, holds: impl Fn(&Summary) -> bool) {
     let mut watch = store.watch();
     let wait = async {
         loop {
-            if store.current().await.unwrap().is_some_and(|snapshot| holds(&snapshot)) {
+            if store.current().await.unwrap().is_some_and(|summary| holds(&summary)) {
                 return;
             }
             watch.changed().await.unwrap();
@@ -177,8 +212,10 @@ async fn a_change_is_acknowledged_when_its_effect_is_published_and_released_at_t
     let fates = Arc::new(Mutex::new(VecDeque::new()));
     let (stop, stopped) = oneshot::channel::<()>();
     let source = Scripted { events, fates: Arc::clone(&fates) };
+    let reports = Arc::new(Reports::default());
+    let settings = Follow { reports: Some(Arc::clone(&reports) as _), ..Follow::default() };
     let task = tokio::spawn(async move {
-        follow(&engine, source, async {
+        follow(&engine, source, &settings, async {
             let _ = stopped.await;
         })
         .await;
@@ -203,6 +240,21 @@ async fn a_change_is_acknowledged_when_its_effect_is_published_and_released_at_t
     };
     tokio::time::timeout(Duration::from_secs(5), acknowledged).await.unwrap();
     assert_eq!(fates.lock().unwrap().pop_front(), Some("acknowledged"));
+
+    // Who asks for a reload is told of its outcome, even if it changes nothing.
+    let request: RequestId = "a-1".parse().unwrap();
+    send.send(Change::Requested(request.clone())).await.unwrap();
+    let told = async {
+        while reports.report_of(&request).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+    let generation = store.current().await.unwrap().unwrap().generation;
+    assert_eq!(reports.report_of(&request).await.unwrap(), Some(ReloadReport::Done(generation)));
+    while fates.lock().unwrap().pop_front() != Some("acknowledged") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 
     // What cannot be handled before the end is for the next process.
     moody.refusals.store(1000, Ordering::SeqCst);

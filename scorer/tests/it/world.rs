@@ -8,8 +8,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use scorer::{Engine, FolderStore, Progress, Settings, conformance::World};
-use shared::MemoryStore;
+use scorer::{Engine, FolderStore, Progress, Settings};
+use shared::{MemoryStore, conformance::World};
 use tempfile::TempDir;
 
 pub(crate) fn repository() -> PathBuf {
@@ -30,26 +30,24 @@ pub(crate) const SAMPLE_VERSION: &str = "20250729-2130";
 /// The folder of tables that `make_tables.py` writes, made once.
 pub(crate) fn python_tables() -> &'static Path {
     static TABLES: OnceLock<TempDir> = OnceLock::new();
-    let folder = TABLES.get_or_init(|| {
-        let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/make_tables.py");
-        let folder = tempfile::tempdir().unwrap();
-        let run = Command::new(&python)
-            .arg(script)
-            .arg(sample_bucket().join(SAMPLE_TABLE))
-            .arg(folder.path())
-            .output();
-        let wanted = "these tests need Python with pandas and pyarrow; name it in CRIPTO_PYTHON";
-        let run = run.unwrap_or_else(|error| panic!("{}: {error}; {wanted}", python.display()));
-        assert!(
-            run.status.success(),
-            "{}: {}\n{wanted}",
-            python.display(),
-            String::from_utf8_lossy(&run.stderr)
-        );
-        folder
-    });
-    folder.path()
+    TABLES.get_or_init(|| made_by("make_tables.py", &sample_bucket().join(SAMPLE_TABLE))).path()
+}
+
+/// The folder of models that `make_models.py` writes, made once.
+pub(crate) fn python_models() -> &'static Path {
+    static MODELS: OnceLock<TempDir> = OnceLock::new();
+    MODELS.get_or_init(|| made_by("make_models.py", &sample_bucket())).path()
+}
+
+fn made_by(script: &str, input: &Path) -> TempDir {
+    let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
+    let folder = tempfile::tempdir().unwrap();
+    let run = Command::new(&python).arg(script).arg(input).arg(folder.path()).output();
+    let wanted = "these tests need Python with pandas, pyarrow and scikit-learn; name it in CRIPTO_PYTHON";
+    let run = run.unwrap_or_else(|error| panic!("{}: {error}; {wanted}", python.display()));
+    assert!(run.status.success(), "{}: {}\n{wanted}", python.display(), String::from_utf8_lossy(&run.stderr));
+    folder
 }
 
 /// A folder that is a bucket.
@@ -98,8 +96,12 @@ impl FolderBucket {
 
     pub(crate) fn engine(&self) -> (Engine, Arc<MemoryStore>) {
         let store = Arc::new(MemoryStore::default());
-        let predictions = Arc::clone(&store);
-        (Engine::new(Arc::new(self.store()), predictions, Settings::default(), Progress::none()), store)
+        (self.engine_on(&store, Settings::default()), store)
+    }
+
+    /// An engine that has read nothing yet, on a store that others may have published to.
+    pub(crate) fn engine_on(&self, store: &Arc<MemoryStore>, settings: Settings) -> Engine {
+        Engine::new(Arc::new(self.store()), Arc::clone(store) as _, settings, Progress::none())
     }
 }
 

@@ -177,7 +177,7 @@ pub async fn event_source<E: EventSource, W: World>(make: impl AsyncFn() -> (E, 
             let batch = receive(source).await;
             for change in &batch.changes {
                 match change {
-                    Change::Object(key) => _ = awaited.remove(key.as_str()),
+                    Change::Object(key) | Change::Removed(key) => _ = awaited.remove(key.as_str()),
                     Change::Anything => awaited.clear(),
                     Change::Requested(_) => {}
                 }

@@ -1,0 +1,359 @@
+//! What an operator can observe of the scorer.
+//!
+//! Each event is one struct, and its one method writes the log line and moves the metrics, so that the two cannot
+//! tell different stories. Lines that belong to one piece of work are written inside a span with its `trace_id`.
+
+use std::{error::Error, sync::LazyLock, time::Duration};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    exponential_buckets,
+};
+use shared::{EventError, ModelName, RejectedArtifact, Snapshot, StoreError, TraceId, metrics::registered};
+use tracing::Span;
+
+use crate::{Publication, ReloadError, tables::UnusableRows};
+
+static RELOADS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options = Opts::new("cripto_scorer_reloads_total", "Looks at the bucket, by what came of them.");
+    registered(IntCounterVec::new(options, &["result"]))
+});
+static RELOAD_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    histogram(
+        "cripto_scorer_reload_seconds",
+        "From the beginning of a look at the bucket to its publication.",
+    )
+});
+static EVENT_TO_PUBLISHED: LazyLock<Histogram> = LazyLock::new(|| {
+    histogram(
+        "cripto_scorer_event_to_published_seconds",
+        "From the oldest event of those handled together to the publication of their effect.",
+    )
+});
+static LOAD_SECONDS: LazyLock<HistogramVec> =
+    LazyLock::new(|| by_model("cripto_scorer_model_load_seconds", "Reading a model from the bucket."));
+static SCORE_SECONDS: LazyLock<HistogramVec> =
+    LazyLock::new(|| by_model("cripto_scorer_model_score_seconds", "Asking a model about every asset."));
+static MODELS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("cripto_scorer_models", "Models in force in the newest snapshot."));
+static ASSETS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("cripto_scorer_assets", "Assets in the newest snapshot."));
+static REJECTED: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("cripto_scorer_rejected", "Objects that are listed as rejected."));
+static GENERATION: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("cripto_scorer_generation", "The newest generation published by this process."));
+static CHECKED_AT: LazyLock<IntGauge> = LazyLock::new(|| {
+    gauge(
+        "cripto_scorer_checked_timestamp_seconds",
+        "When this process last found what is published to be what the bucket gives.",
+    )
+});
+static DATA_UNTIL: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let options = Opts::new(
+        "cripto_scorer_data_timestamp_seconds",
+        "The beginning of the newest day that a model's predictions rest on.",
+    );
+    registered(IntGaugeVec::new(options, &["model"]))
+});
+static FAILED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let options = Opts::new(
+        "cripto_scorer_prediction_errors",
+        "Assets of the newest snapshot for which a model has no prediction.",
+    );
+    registered(IntGaugeVec::new(options, &["model"]))
+});
+static BATCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options = Opts::new("cripto_scorer_event_batches_total", "Batches of events, by their fate.");
+    registered(IntCounterVec::new(options, &["fate"]))
+});
+static MISSING: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new(
+        "cripto_scorer_missing_objects_total",
+        "Objects that an event announced and that were gone when the bucket was looked at.",
+    ))
+});
+static SOURCE_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new(
+        "cripto_scorer_event_source_errors_total",
+        "Failed attempts to receive events or to settle them.",
+    ))
+});
+
+/// In which the lines of one piece of work are written.
+pub(crate) fn span(trace_id: TraceId) -> Span {
+    tracing::info_span!("work", %trace_id)
+}
+
+fn gauge(name: &str, help: &str) -> IntGauge {
+    registered(IntGauge::new(name, help))
+}
+
+/// From a millisecond to two minutes.
+fn buckets() -> Vec<f64> {
+    exponential_buckets(0.001, 2.0, 18).unwrap_or_default()
+}
+
+fn histogram(name: &str, help: &str) -> Histogram {
+    registered(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets())))
+}
+
+fn by_model(name: &str, help: &str) -> HistogramVec {
+    registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets()), &["model"]))
+}
+
+/// Counts larger than this are shown as this.
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A model was read from the bucket.
+pub(crate) struct ModelLoaded<'a> {
+    pub(crate) model: &'a ModelName,
+    pub(crate) key: &'a str,
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+}
+
+impl ModelLoaded<'_> {
+    pub(crate) fn emit(self) {
+        LOAD_SECONDS.with_label_values(&[self.model.as_str()]).observe(self.took.as_secs_f64());
+        tracing::info!(
+            model = %self.model,
+            key = self.key,
+            bytes = self.bytes,
+            seconds = self.took.as_secs_f64(),
+            "model loaded"
+        );
+    }
+}
+
+/// A model was asked about every asset.
+pub(crate) struct ModelScored<'a> {
+    pub(crate) model: &'a ModelName,
+    pub(crate) assets: usize,
+    pub(crate) took: Duration,
+}
+
+impl ModelScored<'_> {
+    pub(crate) fn emit(self) {
+        SCORE_SECONDS.with_label_values(&[self.model.as_str()]).observe(self.took.as_secs_f64());
+        tracing::debug!(
+            model = %self.model,
+            assets = self.assets,
+            seconds = self.took.as_secs_f64(),
+            "model scored"
+        );
+    }
+}
+
+/// Something is listed as rejected that was not before.
+pub(crate) struct Rejected<'a>(pub(crate) &'a RejectedArtifact);
+
+impl Rejected<'_> {
+    pub(crate) fn emit(self) {
+        tracing::warn!(key = self.0.key, reason = self.0.reason, "rejected");
+    }
+}
+
+/// Rows of a newly read table that belong to no asset.
+pub(crate) struct RowsWithoutAsset<'a> {
+    pub(crate) table: Option<&'a str>,
+    pub(crate) rows: &'a UnusableRows,
+}
+
+impl RowsWithoutAsset<'_> {
+    pub(crate) fn emit(self) {
+        let UnusableRows { rows, reason } = self.rows;
+        tracing::warn!(table = self.table, rows, reason, "rows without an asset");
+    }
+}
+
+/// A reload came to its end.
+pub(crate) struct Reloaded<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) publication: Publication,
+    pub(crate) incomplete: bool,
+    pub(crate) table: Option<&'a str>,
+    pub(crate) took: Duration,
+}
+
+impl Reloaded<'_> {
+    pub(crate) fn emit(self) {
+        let Self { snapshot, publication, incomplete, table, took } = self;
+        RELOAD_SECONDS.observe(took.as_secs_f64());
+        let result = match publication {
+            _ if incomplete => "incomplete",
+            Publication::Published => "published",
+            Publication::Unchanged => "unchanged",
+            Publication::Superseded => "superseded",
+        };
+        RELOADS.with_label_values(&[result]).inc();
+        self.set_gauges();
+        let (generation, seconds) = (snapshot.generation.0, took.as_secs_f64());
+        match publication {
+            Publication::Published => tracing::info!(
+                generation,
+                models = snapshot.models.len(),
+                assets = snapshot.assets.len(),
+                table,
+                incomplete,
+                seconds,
+                "published"
+            ),
+            Publication::Unchanged => tracing::debug!(generation, incomplete, seconds, "nothing changed"),
+            Publication::Superseded => {
+                tracing::info!(generation, incomplete, seconds, "superseded by a later publication");
+            }
+        }
+    }
+
+    fn set_gauges(&self) {
+        let summary = self.snapshot.summary(0);
+        MODELS.set(count(summary.models.len()));
+        ASSETS.set(count(summary.assets));
+        REJECTED.set(count(summary.rejected.len()));
+        if self.publication == Publication::Published {
+            GENERATION.set(i64::try_from(summary.generation.0).unwrap_or(i64::MAX));
+        }
+        if !self.incomplete {
+            CHECKED_AT.set(jiff::Timestamp::now().as_second());
+        }
+        // Models that are no longer in force are no longer shown.
+        DATA_UNTIL.reset();
+        FAILED.reset();
+        for model in &summary.models {
+            let name = [model.name.as_str()];
+            FAILED.with_label_values(&name).set(count(model.failed));
+            let midnight = model.data_until.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+            if let Some(midnight) = midnight {
+                DATA_UNTIL.with_label_values(&name).set(midnight.timestamp().as_second());
+            }
+        }
+    }
+}
+
+/// A reload could not be done.
+pub(crate) struct ReloadFailed<'a> {
+    pub(crate) error: &'a ReloadError,
+    pub(crate) next_in: Duration,
+}
+
+impl ReloadFailed<'_> {
+    pub(crate) fn emit(self) {
+        RELOADS.with_label_values(&["failed"]).inc();
+        tracing::error!(
+            error = self.error as &dyn Error,
+            next_in_seconds = self.next_in.as_secs_f64(),
+            "reload failed; what is served stays"
+        );
+    }
+}
+
+/// Events were received.
+pub(crate) struct Received {
+    pub(crate) changes: usize,
+    /// The time from the oldest of them until now.
+    pub(crate) age: Option<Duration>,
+}
+
+impl Received {
+    pub(crate) fn emit(self) {
+        BATCHES.with_label_values(&["received"]).inc();
+        tracing::info!(
+            changes = self.changes,
+            age_seconds = self.age.map(|age| age.as_secs_f64()),
+            "events received"
+        );
+    }
+}
+
+/// The effect of events is published.
+pub(crate) struct Acknowledged {
+    /// The time from the oldest of them until now.
+    pub(crate) age: Option<Duration>,
+}
+
+impl Acknowledged {
+    pub(crate) fn emit(self) {
+        BATCHES.with_label_values(&["acknowledged"]).inc();
+        if let Some(age) = self.age {
+            EVENT_TO_PUBLISHED.observe(age.as_secs_f64());
+        }
+        tracing::debug!(age_seconds = self.age.map(|age| age.as_secs_f64()), "events acknowledged");
+    }
+}
+
+/// Events wait for the next try.
+pub(crate) struct Deferred {
+    pub(crate) batches: usize,
+    pub(crate) next_in: Duration,
+}
+
+impl Deferred {
+    pub(crate) fn emit(self) {
+        BATCHES.with_label_values(&["deferred"]).inc_by(self.batches as u64);
+        tracing::info!(
+            batches = self.batches,
+            next_in_seconds = self.next_in.as_secs_f64(),
+            "something could not be read; it is tried again"
+        );
+    }
+}
+
+/// Events are given back to their source.
+pub(crate) struct Released;
+
+impl Released {
+    pub(crate) fn emit(self) {
+        BATCHES.with_label_values(&["released"]).inc();
+        tracing::info!("events released; they come again");
+    }
+}
+
+/// An event announced an object that is not there.
+pub(crate) struct Missing<'a> {
+    pub(crate) key: &'a str,
+}
+
+impl Missing<'_> {
+    pub(crate) fn emit(self) {
+        MISSING.inc();
+        tracing::info!(key = self.key, "the object of an event is not there any more");
+    }
+}
+
+/// The event source failed.
+pub(crate) struct SourceFailed<'a> {
+    pub(crate) error: &'a EventError,
+    /// It has failed the same way just before: counted, and not written again.
+    pub(crate) again: bool,
+}
+
+impl SourceFailed<'_> {
+    pub(crate) fn emit(self) {
+        SOURCE_ERRORS.inc();
+        if !self.again {
+            tracing::warn!(error = self.error as &dyn Error, "event source");
+        }
+    }
+}
+
+/// The prediction store holds nothing although something was published.
+pub(crate) struct StoreEmptied;
+
+impl StoreEmptied {
+    pub(crate) fn emit(self) {
+        tracing::warn!("the prediction store lost what was published; publishing again");
+    }
+}
+
+/// Whoever asked for a reload cannot be told of its outcome.
+pub(crate) struct ReportFailed<'a> {
+    pub(crate) error: &'a StoreError,
+}
+
+impl ReportFailed<'_> {
+    pub(crate) fn emit(self) {
+        tracing::warn!(error = self.error as &dyn Error, "the outcome of a reload could not be left");
+    }
+}
