@@ -1,0 +1,284 @@
+//! Which generation is current, which are kept and which are being written: the keys that change together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use redis::{Cmd, cmd, pipe};
+use shared::{Digest, Generation, StoreError};
+
+use crate::{
+    connection::{Connections, Request},
+    keys::Keys,
+};
+
+/// Larger numbers are not exact in Lua. The clock reaches it in 285 000 years.
+pub(crate) const LARGEST: Generation = Generation(1 << 53);
+
+/// KEYS: drawn. ARGV: expiry.
+const DRAW: &str = r"
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local drawn = string.format('%.0f', math.max(last + 1, clock))
+redis.call('SET', KEYS[1], drawn, 'EX', ARGV[1])
+return drawn
+";
+
+/// KEYS: current, published, pending. ARGV: offered, pending entry, its expiry.
+const BEGIN: &str = r"
+local published = redis.call('GET', KEYS[2]) or '0'
+if tonumber(published) >= tonumber(ARGV[1]) then
+    return redis.call('GET', KEYS[1]) or published
+end
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
+return false
+";
+
+/// KEYS: current, published, pending, drawn, kept, withdrawn.
+/// ARGV: offered, pending entry, kept entry, how many are kept before it, expiry, channel.
+const COMMIT: &str = r"
+local offered = tonumber(ARGV[1])
+-- Asked again because the first answer was lost.
+if redis.call('HGET', KEYS[5], ARGV[1]) == ARGV[3] then return {'published'} end
+local published = redis.call('GET', KEYS[2]) or '0'
+if tonumber(published) >= offered then
+    return {'superseded', redis.call('GET', KEYS[1]) or published}
+end
+if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return {'lost'} end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+if tonumber(redis.call('GET', KEYS[4]) or 0) < offered then redis.call('SET', KEYS[4], ARGV[1]) end
+redis.call('EXPIRE', KEYS[4], ARGV[5])
+redis.call('DEL', KEYS[6])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HSET', KEYS[5], ARGV[1], ARGV[3])
+redis.call('EXPIRE', KEYS[5], ARGV[5])
+local reply = {'published'}
+local function drop(key, generation)
+    table.insert(reply, generation)
+    table.insert(reply, redis.call('HGET', key, generation))
+    redis.call('HDEL', key, generation)
+end
+local kept = redis.call('HKEYS', KEYS[5])
+table.sort(kept, function(a, b) return tonumber(a) > tonumber(b) end)
+for place, generation in ipairs(kept) do
+    if place > ARGV[4] + 1 then drop(KEYS[5], generation) end
+end
+-- Whoever still writes an older one is superseded.
+for _, generation in ipairs(redis.call('HKEYS', KEYS[3])) do
+    if tonumber(generation) < offered then drop(KEYS[3], generation) end
+end
+redis.call('PUBLISH', ARGV[6], ARGV[1])
+return reply
+";
+
+/// KEYS: current, kept, withdrawn. ARGV: from, to, digest of what is withdrawn, expiry, channel.
+const ROLL_BACK: &str = r"
+local current = redis.call('GET', KEYS[1])
+-- Asked again because the first answer was lost.
+if current == ARGV[2] and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 1 end
+if current ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
+redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[2])
+return 1
+";
+
+/// A generation whose keys can be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// How many shards it has.
+    pub(crate) shards: u32,
+    /// Which publication it is, so that one that asks twice recognises itself.
+    token: u64,
+    /// What it says; not known while it is being written.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Entry {
+    pub(crate) fn new(shards: u32) -> Self {
+        Self { shards, token: fastrand::u64(..), digest: None }
+    }
+
+    fn to_text(&self) -> String {
+        let pending = format!("{} {:016x}", self.shards, self.token);
+        match self.digest {
+            Some(digest) => format!("{pending} {}", String::from(digest)),
+            None => pending,
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let shards = words.next()?.parse().ok()?;
+        let token = u64::from_str_radix(words.next()?, 16).ok()?;
+        let digest = words.next().map(|word| Digest::try_from(word.to_owned())).transpose().ok()?;
+        Some(Self { shards, token, digest })
+    }
+}
+
+/// Generations by their numbers.
+pub(crate) type Generations = BTreeMap<Generation, Entry>;
+
+/// What came of moving the pointer.
+pub(crate) enum Committed {
+    /// It was moved, and these need no longer be there.
+    Published(Generations),
+    /// This one is current.
+    Superseded(Generation),
+    /// The server has forgotten what was written.
+    Lost,
+}
+
+/// What is current and what could be.
+pub(crate) struct State {
+    pub(crate) current: Option<Generation>,
+    pub(crate) kept: Generations,
+    /// The digests of what was taken back.
+    pub(crate) withdrawn: Vec<String>,
+}
+
+/// Speaks to the keys in braces.
+pub(crate) struct Ledger<'a> {
+    pub(crate) connections: &'a Connections,
+    pub(crate) keys: &'a Keys,
+}
+
+impl Ledger<'_> {
+    pub(crate) async fn draw(&self, expiry: Duration) -> Result<Generation, StoreError> {
+        let command = script(DRAW, &[self.keys.drawn()], &[&expiry.as_secs().to_string()]);
+        let what = format!("drawing a number from {}", self.keys.drawn());
+        let drawn: u64 = self.connections.ask(&what, Request::Command(command)).await?;
+        Ok(Generation(drawn))
+    }
+
+    /// Notes what is going to be written, or says which generation has superseded it.
+    pub(crate) async fn begin(
+        &self,
+        offered: Generation,
+        entry: &Entry,
+        expiry: Duration,
+    ) -> Result<Option<Generation>, StoreError> {
+        let keys = [self.keys.current(), self.keys.published(), self.keys.pending()];
+        let arguments = [&offered.to_string(), &entry.to_text(), &expiry.as_secs().to_string()];
+        let what = format!("noting generation {offered} in {}", self.keys.pending());
+        let command = script(BEGIN, &keys, &arguments.map(String::as_str));
+        let current: Option<u64> = self.connections.ask(&what, Request::Command(command)).await?;
+        Ok(current.map(Generation))
+    }
+
+    /// The current generation, if one as late as the offered one was published.
+    pub(crate) async fn superseded(&self, offered: Generation) -> Result<Option<Generation>, StoreError> {
+        let mut transaction = pipe();
+        transaction.atomic().cmd("GET").arg(self.keys.published());
+        transaction.cmd("GET").arg(self.keys.current());
+        let what = format!("reading {}", self.keys.published());
+        let (published, current): (Option<u64>, Option<u64>) =
+            self.connections.ask(&what, Request::Transaction(transaction)).await?;
+        let superseded = published.filter(|published| *published >= offered.0);
+        Ok(superseded.map(|published| Generation(current.unwrap_or(published))))
+    }
+
+    pub(crate) async fn commit(
+        &self,
+        offered: Generation,
+        entry: &Entry,
+        kept: u32,
+        expiry: Duration,
+    ) -> Result<Committed, StoreError> {
+        let keys = [
+            self.keys.current(),
+            self.keys.published(),
+            self.keys.pending(),
+            self.keys.drawn(),
+            self.keys.kept(),
+            self.keys.withdrawn(),
+        ];
+        let pending = Entry { digest: None, ..entry.clone() };
+        let arguments = [
+            &offered.to_string(),
+            &pending.to_text(),
+            &entry.to_text(),
+            &kept.to_string(),
+            &expiry.as_secs().to_string(),
+            &self.keys.channel(),
+        ];
+        let what = format!("making generation {offered} {}", self.keys.current());
+        let command = script(COMMIT, &keys, &arguments.map(String::as_str));
+        let reply: Vec<String> = self.connections.ask(&what, Request::Command(command)).await?;
+        match reply.split_first() {
+            Some((outcome, dropped)) if outcome == "published" => {
+                let pairs = dropped.chunks_exact(2).filter_map(|pair| match pair {
+                    [generation, entry] => generation_of(generation, entry),
+                    _ => None,
+                });
+                Ok(Committed::Published(pairs.collect()))
+            }
+            Some((outcome, _)) if outcome == "lost" => Ok(Committed::Lost),
+            _ => {
+                let current = reply.get(1).and_then(|number| number.parse().ok());
+                current.map(|number| Committed::Superseded(Generation(number))).ok_or_else(|| {
+                    self.connections.error(&what, &format_args!("{reply:?} is no answer of the script"))
+                })
+            }
+        }
+    }
+
+    pub(crate) async fn state(&self) -> Result<State, StoreError> {
+        let mut transaction = pipe();
+        transaction.atomic().cmd("GET").arg(self.keys.current());
+        transaction.cmd("HGETALL").arg(self.keys.kept());
+        transaction.cmd("SMEMBERS").arg(self.keys.withdrawn());
+        let what = format!("reading {}", self.keys.kept());
+        type Reply = (Option<u64>, Vec<(String, String)>, Vec<String>);
+        let (current, kept, withdrawn): Reply =
+            self.connections.ask(&what, Request::Transaction(transaction)).await?;
+        let kept = kept.iter().filter_map(|(generation, entry)| generation_of(generation, entry)).collect();
+        Ok(State { current: current.map(Generation), kept, withdrawn })
+    }
+
+    /// Keeps all of this for as long again.
+    pub(crate) async fn renew(&self, expiry: Duration) -> Result<(), StoreError> {
+        let mut transaction = pipe();
+        transaction.atomic();
+        let keys = &self.keys;
+        for key in [keys.current(), keys.published(), keys.drawn(), keys.kept(), keys.withdrawn()] {
+            transaction.cmd("EXPIRE").arg(key).arg(expiry.as_secs()).ignore();
+        }
+        let what = format!("renewing {}", self.keys.current());
+        self.connections.ask(&what, Request::Transaction(transaction)).await
+    }
+
+    /// Whether the pointer was moved; it is not if it has been moved meanwhile.
+    pub(crate) async fn roll_back(
+        &self,
+        (from, withdrawn): (Generation, Digest),
+        to: Generation,
+        expiry: Duration,
+    ) -> Result<bool, StoreError> {
+        let keys = [self.keys.current(), self.keys.kept(), self.keys.withdrawn()];
+        let arguments = [
+            &from.to_string(),
+            &to.to_string(),
+            &String::from(withdrawn),
+            &expiry.as_secs().to_string(),
+            &self.keys.channel(),
+        ];
+        let command = script(ROLL_BACK, &keys, &arguments.map(String::as_str));
+        let what = format!("rolling back {} to {to}", self.keys.current());
+        self.connections.ask(&what, Request::Command(command)).await
+    }
+}
+
+fn generation_of(number: &str, entry: &str) -> Option<(Generation, Entry)> {
+    Some((Generation(number.parse().ok()?), Entry::from_text(entry)?))
+}
+
+/// The text goes with each call: they are few and it is short, and a server that was restarted needs nothing else.
+fn script(text: &str, keys: &[String], arguments: &[&str]) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(text.trim()).arg(keys.len()).arg(keys).arg(arguments);
+    command
+}

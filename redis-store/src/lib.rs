@@ -1,0 +1,77 @@
+//! Predictions in Redis: the [`PredictionStore`](shared::PredictionStore) of a system that is more than one process.
+//!
+//! * **For:** publishing a snapshot as a whole, so that readers on other machines see one generation or the next and
+//!   never a mixture; finding it again; hearing of it; taking it back.
+//! * **Comes in, goes out:** a [`Snapshot`](shared::Snapshot) to publish; the [`Summary`](shared::Summary) and the
+//!   bytes of the documented answers to read. The same client speaks to one server and to a cluster, with TLS and
+//!   passwords: [`Settings`].
+//! * **Must never know:** how predictions are made, or what HTTP is.
+//!
+//! # What is in Redis
+//!
+//! With the prefix `cripto`, and 1795512345678 as the number of a generation:
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `{cripto}:current` | string | the number of the current generation |
+//! | `cripto:1795512345678:0` … | hash | a shard: by asset, the answer of `/symbol/{ativo}`; in `_`, how many there are |
+//! | `cripto:1795512345678:summary` | string | [`Summary`](shared::Summary) as JSON |
+//! | `{cripto}:kept` | hash | by generation that is kept, the current one among them: shards, token, digest |
+//! | `{cripto}:pending` | hash | by generation that is being written: shards, token |
+//! | `{cripto}:drawn`, `{cripto}:published` | string | the largest number that was drawn, that was published |
+//! | `{cripto}:withdrawn` | set | the digests of what was [taken back](RedisStore::rollback) since the last publication |
+//! | `cripto:reload:{id}` | string | the outcome of a reload, for ten minutes |
+//!
+//! The number goes out on the channel `cripto:generations` when it becomes current.
+//!
+//! A table of up to 1 024 assets is one shard, so one answer is one command:
+//!
+//! ```sh
+//! redis-cli HGET cripto:$(redis-cli GET '{cripto}:current'):0 BTC
+//! ```
+//!
+//! A larger one has a power of two of shards, of 512 to 1 024 assets on average, and `cksum`, which every POSIX system
+//! has, tells the shard of an asset:
+//!
+//! ```sh
+//! generation=$(redis-cli GET '{cripto}:current')
+//! shards=$(redis-cli HGET '{cripto}:kept' $generation | cut -d' ' -f1)
+//! shard=$(($(printf %s BTC | cksum | cut -d' ' -f1) % shards))
+//! redis-cli HGET cripto:$generation:$shard BTC
+//! ```
+//!
+//! Hashes and not a string for each answer: an answer of 700 bytes then costs no key, no expiry and no command of
+//! its own. The names of shards have no hash tag, so that a cluster spreads them; the keys in braces are in one
+//! slot, so that one script can change them together.
+//!
+//! # How a generation becomes current
+//!
+//! Its number is drawn before scoring: the larger of the last one plus one and the server's clock in milliseconds, so
+//! that numbers also grow over a server that has lost everything, and no other clock matters. Then
+//!
+//! 1. it is noted as pending;
+//! 2. its shards and its summary are written, each in one transaction with an expiry of an hour;
+//! 3. the expiry is renewed to that of what is published, which also tells that all of them are there;
+//! 4. one script moves the pointer if the generation is still pending and none as late was published, trims what is
+//!    kept, and tells subscribers;
+//! 5. what is kept is renewed; what is not, and what publications that never ended left behind, is unlinked.
+//!
+//! Whatever dies before 4 leaves the old generation as it was. A server that comes back empty between 1 and 4 has
+//! forgotten what is pending, so that no pointer leads into nothing. Every step may be repeated, and is, when the
+//! connection breaks.
+
+mod connection;
+mod events;
+mod follow;
+mod keys;
+mod ledger;
+mod publish;
+mod read;
+mod reports;
+mod settings;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use settings::{InvalidPrefix, InvalidServers, Prefix, Servers, Settings};
+pub use store::{RedisStore, RollbackError};

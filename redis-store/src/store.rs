@@ -1,0 +1,165 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use shared::{
+    AnswerError, Asset, Digest, Following, Generation, PredictionStore, PublishError, Snapshot, StoreError,
+    Summary,
+};
+use thiserror::Error;
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    Settings, connection::Connections, events::RolledBack, follow::Follower, keys::Keys, ledger::Ledger,
+};
+
+/// So often a pointer that others move is read again.
+const ROLLBACK_TRIES: u32 = 5;
+
+/// Predictions in Redis. See the [crate's documentation](crate).
+pub struct RedisStore {
+    pub(crate) inner: Arc<Inner>,
+    following: watch::Receiver<Following>,
+    follower: JoinHandle<()>,
+}
+
+/// What the store and its follower share.
+pub(crate) struct Inner {
+    pub(crate) connections: Connections,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) kept: u32,
+    pub(crate) expiry: Duration,
+}
+
+/// Nothing was rolled back.
+#[derive(Debug, Error)]
+pub enum RollbackError {
+    /// No earlier generation is there any more.
+    #[error("no generation is kept before the current one")]
+    NothingKept,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RedisStore {
+    /// Looks for the servers, and follows what is current in them from then on, in a task of the current Tokio
+    /// runtime that ends with the store. If none can be reached the store says so ([`watch`](PredictionStore::watch))
+    /// and keeps looking.
+    pub async fn connect(settings: Settings) -> Self {
+        let Settings { servers, prefix, kept, expiry, poll } = settings;
+        // Another part of the program may have chosen a provider. Any will do.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let inner =
+            Inner { connections: Connections::new(servers), keys: Arc::new(Keys::new(prefix)), kept, expiry };
+        let inner = Arc::new(inner);
+        let (sender, following) = watch::channel(Following::default());
+        let mut follower = Follower::new(Arc::clone(&inner), poll, sender);
+        follower.look().await;
+        Self { inner, following, follower: tokio::spawn(follower.run()) }
+    }
+
+    /// Makes the newest generation before the current one that is kept the current one, at once, and removes the one
+    /// that was. It is for an operator who sees that what was published last is wrong: publications that began
+    /// earlier are refused, [`confirm`](PredictionStore::confirm) holds for what was taken back, and the next
+    /// publication ends that.
+    ///
+    /// # Errors
+    /// No earlier generation is there as a whole, or the servers could not be reached.
+    pub async fn rollback(&self) -> Result<Generation, RollbackError> {
+        for _ in 0..ROLLBACK_TRIES {
+            let state = self.inner.ledger().state().await?;
+            let Some((from, entry, digest)) = state.current.and_then(|current| {
+                let entry = state.kept.get(&current)?;
+                Some((current, entry, entry.digest?))
+            }) else {
+                return Err(RollbackError::NothingKept);
+            };
+            let mut target = None;
+            for (generation, entry) in state.kept.range(..from).rev() {
+                if self.inner.renew(*generation, entry.shards).await? {
+                    target = Some(*generation);
+                    break;
+                }
+            }
+            let to = target.ok_or(RollbackError::NothingKept)?;
+            if self.inner.ledger().roll_back((from, digest), to, self.inner.expiry).await? {
+                RolledBack { from, to }.tell();
+                self.inner.unlink(from, entry.shards).await?;
+                return Ok(to);
+            }
+        }
+        let what = format!("rolling back {}", self.inner.keys.current());
+        Err(self.inner.connections.error(&what, &"it moves faster than it can be read").into())
+    }
+}
+
+impl Inner {
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger { connections: &self.connections, keys: &self.keys }
+    }
+
+    async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
+        let state = self.ledger().state().await?;
+        let Some((current, entry)) = state.current.and_then(|current| state.kept.get_key_value(&current))
+        else {
+            return Ok(None);
+        };
+        let withdrawn = state.withdrawn.contains(&String::from(digest));
+        if !withdrawn && entry.digest != Some(digest) {
+            return Ok(None);
+        }
+        let mut whole = false;
+        for (generation, entry) in &state.kept {
+            let there = self.renew(*generation, entry.shards).await?;
+            whole |= there && generation == current;
+        }
+        if !whole {
+            return Ok(None);
+        }
+        // Last, so that the pointer does not outlive what it leads to.
+        self.ledger().renew(self.expiry).await?;
+        Ok(Some(*current))
+    }
+}
+
+#[async_trait]
+impl PredictionStore for RedisStore {
+    async fn next_generation(&self) -> Result<Generation, StoreError> {
+        self.inner.ledger().draw(self.inner.expiry).await
+    }
+
+    async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError> {
+        self.inner.publish(snapshot).await
+    }
+
+    async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
+        self.inner.confirm(digest).await
+    }
+
+    async fn current(&self) -> Result<Option<Arc<Summary>>, StoreError> {
+        self.inner.current().await
+    }
+
+    async fn assets(&self, generation: &Summary) -> Result<Vec<Asset>, AnswerError> {
+        self.inner.assets(generation).await
+    }
+
+    async fn answer(&self, generation: &Summary, asset: &Asset) -> Result<Option<Bytes>, AnswerError> {
+        self.inner.answer(generation, asset).await
+    }
+
+    async fn answers(&self, generation: &Summary) -> Result<BTreeMap<Asset, Bytes>, AnswerError> {
+        self.inner.answers(generation).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Following> {
+        self.following.clone()
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
