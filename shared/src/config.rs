@@ -1,6 +1,6 @@
 //! Settings that are read from the environment, once, at the start.
 
-use std::{env, fmt::Display, str::FromStr};
+use std::{env, fmt::Display, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
@@ -46,6 +46,21 @@ where
     })
 }
 
+/// A time in whole seconds, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(seconds @ 1..=31_536_000) => Ok(Self(Duration::from_secs(seconds))),
+            _ => Err("whole seconds, from 1 to a year's"),
+        }
+    }
+}
+
 /// How log lines look: the variable `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -78,5 +93,9 @@ mod tests {
         assert_eq!(error.to_string(), r#"LOG_FORMAT="xml": text or json expected"#);
         assert_eq!(parse::<LogFormat>("LOG_FORMAT", ""), Ok(None));
         assert_eq!(parse("LOG_FORMAT", "json"), Ok(Some(LogFormat::Json)));
+        assert_eq!(parse("RELOAD_WAIT", "30"), Ok(Some(Seconds(Duration::from_secs(30)))));
+        for text in ["0", "-1", "1.5", "1s", "31536001"] {
+            assert!(parse::<Seconds>("RELOAD_WAIT", text).is_err(), "{text:?} was accepted");
+        }
     }
 }

@@ -34,6 +34,12 @@ pub trait EventSource: Send + 'static {
     /// # Errors
     /// The source cannot be reached; the changes come again when it notices by itself.
     async fn release(&mut self, batch: Batch<Self::Receipt>) -> Result<(), EventError>;
+
+    /// Stops receiving, and gives back what no call of [`receive`](Self::receive) has given out. The last call but
+    /// for those that acknowledge and release.
+    ///
+    /// A source that delivers nothing before it is asked has nothing to do.
+    async fn close(&mut self) {}
 }
 
 /// Changes that were received together.
@@ -41,7 +47,7 @@ pub trait EventSource: Send + 'static {
 pub struct Batch<Receipt> {
     /// What changed, each at most once.
     pub changes: Vec<Change>,
-    /// When the oldest of them happened, where the source knows.
+    /// When the first of these changes was made, by the clock of whoever reported it, if the source knows.
     pub oldest: Option<Timestamp>,
     /// The source's own note of what it delivered.
     pub receipt: Receipt,

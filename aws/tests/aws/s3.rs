@@ -1,0 +1,206 @@
+use std::{
+    error::Error,
+    io::{self, Read},
+    time::{Duration, Instant},
+};
+
+use aws::{
+    HttpUrl, S3Bucket,
+    testing::{Ministack, config_at},
+};
+use shared::{
+    ObjectError, ObjectReader, ObjectStore,
+    conformance::{World, object_store},
+};
+use tokio::time::timeout;
+
+use crate::faulty_server::{Answer, FaultyServer, http};
+
+#[tokio::test]
+async fn a_bucket_behaves_as_an_object_store() {
+    object_store(async || {
+        let bucket = Ministack::shared().bucket().await;
+        (bucket.store(), bucket)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_of_any_characters_are_listed_and_read() {
+    let bucket = Ministack::shared().bucket().await;
+    let mut keys = ["models/a b+c", "models/100%", "models/%2B", "models/ç&<>\"'?#", "models/\u{1}\n"];
+    keys.sort_unstable();
+    for key in keys {
+        bucket.put(key, key.as_bytes()).await;
+    }
+    let store = bucket.store();
+    let listed: Vec<String> =
+        store.list("models/").await.unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!(listed, keys);
+    for key in keys {
+        assert_eq!(whole(store.open(key).await.unwrap()).await.unwrap(), key.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn what_no_object_can_be_called_is_not_asked_for() {
+    let store = faulty(&"http://127.0.0.1:9".parse().unwrap()).await;
+    for key in [String::new(), "a".repeat(1025)] {
+        assert!(matches!(store.open(&key).await, Err(ObjectError::InvalidKey { .. })), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_too_many_objects_is_refused() {
+    let bucket = Ministack::shared().bucket().await;
+    for key in ["1", "2", "3"] {
+        bucket.put(key, b"x").await;
+    }
+    assert_eq!(bucket.store().with_max_objects(3).list("").await.unwrap().len(), 3);
+    match bucket.store().with_max_objects(2).list("").await {
+        Err(ObjectError::TooMany { limit, .. }) => assert_eq!(limit, 2),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_an_error_with_its_code() {
+    let store = S3Bucket::new(&Ministack::shared().config().await, "no-such-bucket");
+    assert!(chain(&store.list("").await.unwrap_err()).contains("NoSuchBucket"));
+    let error = store.open("a").await.err().unwrap();
+    assert!(matches!(error, ObjectError::Read { .. }), "{error:?}");
+    assert!(chain(&error).contains("NoSuchBucket"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_an_error_after_three_attempts() {
+    let server = FaultyServer::start(|_, _| Answer::Silence).await;
+    let store = faulty(&server.url).await;
+    let started = Instant::now();
+    let error = timeout(Duration::from_secs(20), store.list("")).await.unwrap().unwrap_err();
+    assert!(started.elapsed() >= 3 * ATTEMPT, "{:?}", started.elapsed());
+    assert!(chain(&error).contains("timeout"), "{}", chain(&error));
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_500_is_tried_again() {
+    let server = FaultyServer::start(|number, _| match number {
+        0 | 1 => Answer::Bytes(broken()),
+        _ => Answer::Bytes(http("200 OK", "application/octet-stream", "content")),
+    })
+    .await;
+    let reader = faulty(&server.url).await.open("models/a").await.unwrap();
+    assert_eq!(whole(reader).await.unwrap(), b"content");
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_500_that_stays_is_an_error_with_its_code_and_the_request() {
+    let server = FaultyServer::start(|_, _| Answer::Bytes(broken())).await;
+    let error = faulty(&server.url).await.open("models/a").await.err().unwrap();
+    let chain = chain(&error);
+    for part in [r#""models/a" in bucket "criptos-data""#, "InternalError", "REQUEST-1"] {
+        assert!(chain.contains(part), "{chain}");
+    }
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn an_object_that_comes_slowly_comes_whole() {
+    let server = FaultyServer::start(|_, _| {
+        let mut parts = vec![head(3000)];
+        parts.extend((0..30).map(|number| vec![number; 100]));
+        Answer::Slowly(parts, ATTEMPT / 4)
+    })
+    .await;
+    let reader = faulty(&server.url).await.open("models/a").await.unwrap();
+    assert_eq!(whole(reader).await.unwrap().len(), 3000, "it takes longer than an attempt may");
+}
+
+#[tokio::test]
+async fn an_object_that_is_cut_short_is_an_error_however_often_it_is_read() {
+    let server = FaultyServer::start(|_, _| Answer::Bytes([head(1000), vec![7; 600]].concat())).await;
+    let mut reader = faulty(&server.url).await.open("models/a").await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut content = Vec::new();
+        let error = reader.read_to_end(&mut content).unwrap_err();
+        assert_eq!(content.len(), 600);
+        assert!(chain(&error).contains("the download broke off after 600 bytes"), "{}", chain(&error));
+        // Decompressors take this for bad data, and this is not.
+        assert_ne!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(reader.read(&mut [0; 10]).is_err());
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_stops_coming_is_an_error() {
+    let server =
+        FaultyServer::start(|_, _| Answer::BytesThenSilence([head(1000), vec![7; 600]].concat())).await;
+    let reader = faulty(&server.url).await.open("models/a").await.unwrap();
+    let error = timeout(Duration::from_secs(30), whole(reader)).await.unwrap().unwrap_err();
+    assert!(chain(&error).contains("throughput"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn a_reader_may_take_its_time() {
+    let bucket = Ministack::shared().bucket().await;
+    let content: Vec<u8> = (0..20_000_000_u32).map(|number| (number % 251) as u8).collect();
+    bucket.put("models/large", &content).await;
+    let mut reader = bucket.store().open("models/large").await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut read = vec![0; 100_000];
+        reader.read_exact(&mut read).unwrap();
+        // Longer than a download may stall.
+        std::thread::sleep(Duration::from_secs(8));
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == content);
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_reader_stops_the_download() {
+    let mut server = FaultyServer::start(|_, _| Answer::Endlessly(head(1 << 40))).await;
+    let mut reader = faulty(&server.url).await.open("models/a").await.unwrap();
+    tokio::task::spawn_blocking(move || reader.read_exact(&mut [0; 1000]).unwrap()).await.unwrap();
+    timeout(Duration::from_secs(10), server.hung_up.recv()).await.unwrap().unwrap();
+}
+
+const ATTEMPT: Duration = Duration::from_millis(400);
+
+async fn faulty(url: &HttpUrl) -> S3Bucket {
+    S3Bucket::new(&config_at(url.clone(), ATTEMPT).await, "criptos-data")
+}
+
+fn broken() -> Vec<u8> {
+    let body = "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>We encountered an internal error\
+                </Message><RequestId>REQUEST-1</RequestId></Error>";
+    http("500 Internal Server Error", "application/xml", body)
+}
+
+fn head(length: u64) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\netag: \"abc\"\r\n\r\n").into_bytes()
+}
+
+async fn whole(mut reader: ObjectReader) -> io::Result<Vec<u8>> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).map(|_| content)
+    });
+    reading.await.unwrap()
+}
+
+/// An error with all of its causes, as a log line has them.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,323 @@
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use aws::{
+    QueueDepth, SqsQueue, SqsReceipt, SqsSettings,
+    meaning::Scope,
+    testing::{Ministack, TestBucket, config_at},
+};
+use shared::{
+    Batch, Change, EventSource, RequestId,
+    conformance::{World, event_source},
+};
+use tokio::time::{sleep, timeout};
+
+use crate::faulty_server::{Answer, FaultyServer, http};
+
+#[tokio::test]
+async fn a_queue_behaves_as_an_event_source() {
+    event_source(async || {
+        let bucket = Ministack::shared().bucket().await;
+        // The suite releases a message more often than any policy lets it come again.
+        bucket.remove_redrive_policy().await;
+        (bucket.source(bucket.settings()), bucket)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_for_a_reload_arrives() {
+    let bucket = Ministack::shared().bucket().await;
+    let id: RequestId = "b7-42".parse().unwrap();
+    bucket.reload_queue().send(&id).await.unwrap();
+    let mut source = bucket.source(bucket.settings());
+    let batch = receive(&mut source).await;
+    assert_eq!(batch.changes, [Change::Requested(id)]);
+    assert!(batch.oldest.is_some());
+    source.acknowledge(batch).await.unwrap();
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
+async fn duplicates_and_a_wrong_order_are_one_change() {
+    let bucket = Ministack::shared().bucket().await;
+    bucket.purge().await;
+    let created = notification(&bucket, "ObjectCreated:Put", "a", "2025-07-29T21:30:05.000Z");
+    let removed = notification(&bucket, "ObjectRemoved:Delete", "a", "2025-07-29T21:30:04.000Z");
+    bucket.send(&[created.clone(), removed, created.clone(), created]).await;
+    let mut source = bucket.source(bucket.settings());
+    let batch = receive(&mut source).await;
+    assert_eq!(batch.changes, [Change::Object("a".to_owned())]);
+    assert_eq!(batch.oldest, Some("2025-07-29T21:30:04Z".parse().unwrap()));
+    source.acknowledge(batch).await.unwrap();
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_flood_becomes_few_batches() {
+    let bucket = Ministack::shared().bucket().await;
+    let keys: Vec<String> = (0..1000).map(|number| format!("data/{number}/x.csv")).collect();
+    let bodies: Vec<String> =
+        keys.iter().map(|key| notification(&bucket, "ObjectCreated:Put", key, TIME)).collect();
+    bucket.send(&bodies).await;
+    let mut source = bucket.source(bucket.settings());
+    let mut awaited: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+    let started = Instant::now();
+    let mut batches = Vec::new();
+    while !awaited.is_empty() {
+        let batch = receive(&mut source).await;
+        for change in &batch.changes {
+            let Change::Object(key) = change else { panic!("{change:?}") };
+            awaited.remove(key.as_str());
+        }
+        batches.push((batch.changes.len(), started.elapsed()));
+        source.acknowledge(batch).await.unwrap();
+    }
+    println!("batches: {batches:?}, all acknowledged after {:?}", started.elapsed());
+    assert!(batches.len() <= 10, "{batches:?}");
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
+async fn what_is_worked_on_stays_out_of_sight() {
+    let bucket = Ministack::shared().bucket().await;
+    bucket.purge().await;
+    let (mut one, mut other) = (bucket.source(briefly(&bucket)), bucket.source(briefly(&bucket)));
+    // More than one request can extend.
+    let keys: Vec<String> = (0..25).map(|number| format!("data/{number:02}.csv")).collect();
+    let bodies: Vec<String> =
+        keys.iter().map(|key| notification(&bucket, "ObjectCreated:Put", key, TIME)).collect();
+    bucket.send(&bodies).await;
+    let expected: BTreeSet<Change> = keys.into_iter().map(Change::Object).collect();
+    let batches = receive_all(&mut one, &expected).await;
+    let again = timeout(Duration::from_secs(5), other.receive()).await;
+    assert!(again.is_err(), "{:?}", again.unwrap().unwrap().changes);
+    for batch in batches {
+        one.release(batch).await.unwrap();
+    }
+    receive_all(&mut other, &expected).await;
+}
+
+#[tokio::test]
+async fn the_work_of_a_worker_that_is_gone_comes_again() {
+    let bucket = Ministack::shared().bucket().await;
+    let (mut one, mut other) = (bucket.source(briefly(&bucket)), bucket.source(briefly(&bucket)));
+    bucket.put("a", b"one").await;
+    let batch = receive(&mut one).await;
+    drop(one);
+    let again = timeout(Duration::from_secs(5), other.receive()).await.unwrap().unwrap();
+    assert_eq!(again.changes, batch.changes);
+}
+
+#[tokio::test]
+async fn a_receipt_that_has_become_invalid_is_told_and_not_extended() {
+    let bucket = Ministack::shared().bucket().await;
+    let mut source = bucket.source(briefly(&bucket));
+    bucket.put("a", b"one").await;
+    let batch = receive(&mut source).await;
+    let failures_before = counter("cripto_queue_heartbeat_failures_total");
+    bucket.purge().await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(counter("cripto_queue_heartbeat_failures_total"), failures_before + 1, "once, and no more");
+    let error = source.acknowledge(batch).await.unwrap_err();
+    assert!(error.message.starts_with("1 of 1 messages are not deleted: "), "{}", error.message);
+    assert!(error.message.contains("ReceiptHandleIsInvalid"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn what_is_gone_already_can_be_released() {
+    let bucket = Ministack::shared().bucket().await;
+    let mut source = bucket.source(bucket.settings());
+    bucket.put("a", b"one").await;
+    let batch = receive(&mut source).await;
+    bucket.purge().await;
+    source.release(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn poison_goes_to_the_dead_letter_queue_and_the_others_are_handled() {
+    let bucket = Ministack::shared().bucket().await;
+    let mut source = bucket.source(SqsSettings {
+        poison_delay: Duration::from_secs(1),
+        wait: Duration::from_secs(1),
+        ..bucket.settings()
+    });
+    bucket.send(&["<poison>".to_owned()]).await;
+    bucket.put("a", b"one").await;
+    let batch = receive(&mut source).await;
+    assert_eq!(batch.changes, [Change::Object("a".to_owned())]);
+    source.acknowledge(batch).await.unwrap();
+    let started = Instant::now();
+    while bucket.dead_letters().await != ["<poison>"] {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is not in the dead-letter queue");
+        let nothing = timeout(Duration::from_millis(500), source.receive()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+    }
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
+async fn poison_that_no_redrive_policy_removes_is_deleted_in_the_end() {
+    let bucket = Ministack::shared().bucket().await;
+    bucket.remove_redrive_policy().await;
+    let mut source = bucket.source(SqsSettings { poison_delay: Duration::ZERO, ..bucket.settings() });
+    bucket.send(&["<poison>".to_owned()]).await;
+    let started = Instant::now();
+    while source.monitor().depth().await.unwrap() != (QueueDepth { visible: 0, in_flight: 0 }) {
+        assert!(started.elapsed() < Duration::from_secs(30), "it is still there");
+        let nothing = timeout(Duration::from_millis(500), source.receive()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+    }
+    assert!(counter(r#"cripto_queue_messages_poison_total{outcome="deleted"}"#) > 0);
+}
+
+#[tokio::test]
+async fn what_means_nothing_is_deleted_at_once() {
+    let bucket = Ministack::shared().bucket().await;
+    let scope = Scope::of(bucket.name.as_str());
+    let mut source = bucket.source(SqsSettings { scope, ..bucket.settings() });
+    // S3's own test event is there, too.
+    bucket.put("logs/2025.txt", b"x").await;
+    let elsewhere =
+        notification(&bucket, "ObjectCreated:Put", "models/a", TIME).replace(&bucket.name, "elsewhere");
+    bucket.send(&[elsewhere, r#"{"Records":[]}"#.to_owned()]).await;
+    let nothing = timeout(Duration::from_secs(2), source.receive()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
+async fn what_a_cancelled_receive_got_is_given_back_by_closing() {
+    let bucket = Ministack::shared().bucket().await;
+    let (mut one, mut other) = (bucket.source(bucket.settings()), bucket.source(bucket.settings()));
+    bucket.put("a", b"one").await;
+    assert!(timeout(Duration::from_millis(1), one.receive()).await.is_err());
+    sleep(Duration::from_secs(1)).await;
+    is_left(&one, 0, 1).await;
+    one.close().await;
+    assert!(one.receive().await.is_err(), "it is closed");
+    let again = timeout(Duration::from_secs(2), other.receive()).await.unwrap().unwrap();
+    assert_eq!(again.changes, [Change::Object("a".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_queue_that_never_answers_is_an_error_in_time() {
+    let server = FaultyServer::start(|_, _| Answer::Silence).await;
+    let mut source = faulty(&server, Duration::from_secs(1)).await;
+    let errors_before = counter("cripto_queue_receive_errors_total");
+    let started = Instant::now();
+    let error = timeout(Duration::from_secs(10), source.receive()).await.unwrap().unwrap_err();
+    assert!(started.elapsed() >= Duration::from_secs(1) + ATTEMPT, "{:?}", started.elapsed());
+    assert!(error.to_string().contains("cannot be received"), "{error}");
+    assert_eq!(server.requests(), 1, "whoever receives tries again");
+    assert!(counter("cripto_queue_receive_errors_total") > errors_before);
+}
+
+#[tokio::test]
+async fn a_look_for_more_that_hangs_does_not_hold_back_what_came() {
+    let server = FaultyServer::start(|number, head| match number {
+        0 => answer_of_a_queue(number, head, false),
+        _ => Answer::Silence,
+    })
+    .await;
+    let mut source = faulty(&server, Duration::from_secs(20)).await;
+    let batch = timeout(Duration::from_secs(5), source.receive()).await.unwrap().unwrap();
+    assert_eq!(batch.changes.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_queue_fails_to_delete_is_tried_again() {
+    let server = FaultyServer::start(|number, head| answer_of_a_queue(number, head, number < 3)).await;
+    let mut source = faulty(&server, Duration::ZERO).await;
+    let batch = receive(&mut source).await;
+    assert_eq!(batch.changes.len(), 2);
+    source.acknowledge(batch).await.unwrap();
+    assert_eq!(server.requests(), 4, "two that received and two that deleted");
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_named() {
+    let server = FaultyServer::start(|number, head| answer_of_a_queue(number, head, true)).await;
+    let mut source = faulty(&server, Duration::ZERO).await;
+    let batch = receive(&mut source).await;
+    let error = source.acknowledge(batch).await.unwrap_err();
+    assert!(error.message.starts_with("1 of 2 messages are not deleted: "), "{}", error.message);
+    assert!(error.message.contains("(InternalError: try again)"), "{}", error.message);
+    assert_eq!(server.requests(), 5, "three attempts");
+}
+
+const TIME: &str = "2025-07-29T21:30:00.000Z";
+
+const ATTEMPT: Duration = Duration::from_millis(400);
+
+/// A queue that has two messages at first, and fails to delete one of them if it is to.
+fn answer_of_a_queue(number: usize, head: &str, fails: bool) -> Answer {
+    let message = |name: &str| {
+        let body = format!(
+            r#"{{"Records":[{{"eventVersion":"2.1","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{name}"}}}}}}]}}"#
+        );
+        serde_json::json!({"MessageId": format!("id-{name}"), "ReceiptHandle": name, "Body": body})
+    };
+    let body = if head.contains("deletemessagebatch") {
+        match fails {
+            true => serde_json::json!({"Successful": [], "Failed":
+                [{"Id": "0", "Code": "InternalError", "Message": "try again", "SenderFault": false}]}),
+            false => serde_json::json!({"Successful": [{"Id": "0"}], "Failed": []}),
+        }
+    } else if number == 0 {
+        serde_json::json!({"Messages": [message("a"), message("b")]})
+    } else {
+        serde_json::json!({})
+    };
+    Answer::Bytes(http("200 OK", "application/x-amz-json-1.0", &body.to_string()))
+}
+
+async fn faulty(server: &FaultyServer, wait: Duration) -> SqsQueue {
+    let config = config_at(server.url.clone(), ATTEMPT).await;
+    let url = format!("{}/000000000000/fila", server.url).parse().unwrap();
+    let scope = Scope { bucket: "b".to_owned(), prefixes: vec![String::new()] };
+    SqsQueue::new(&config, SqsSettings { wait, ..SqsSettings::new(url, scope) })
+}
+
+/// A heartbeat every 0.7 s.
+fn briefly(bucket: &TestBucket) -> SqsSettings {
+    SqsSettings { visibility: "2".parse().unwrap(), ..bucket.settings() }
+}
+
+async fn receive(source: &mut SqsQueue) -> Batch<SqsReceipt> {
+    timeout(Duration::from_secs(20), source.receive()).await.unwrap().unwrap()
+}
+
+/// As many batches as it takes to see these changes.
+async fn receive_all(source: &mut SqsQueue, expected: &BTreeSet<Change>) -> Vec<Batch<SqsReceipt>> {
+    let mut batches = Vec::new();
+    let mut seen = BTreeSet::new();
+    while seen != *expected {
+        let batch = receive(source).await;
+        seen.extend(batch.changes.iter().cloned());
+        batches.push(batch);
+    }
+    batches
+}
+
+async fn is_left(source: &SqsQueue, visible: u64, in_flight: u64) {
+    let depth = source.monitor().depth().await.unwrap();
+    assert_eq!(depth, QueueDepth { visible, in_flight });
+}
+
+fn notification(bucket: &TestBucket, event: &str, key: &str, time: &str) -> String {
+    serde_json::json!({"Records": [{
+        "eventVersion": "2.1", "eventTime": time, "eventName": event,
+        "s3": {"bucket": {"name": bucket.name}, "object": {"key": key}},
+    }]})
+    .to_string()
+}
+
+/// What a counter has come to in this process.
+fn counter(name: &str) -> u64 {
+    let text = String::from_utf8(shared::metrics::render()).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
+}
