@@ -1,39 +1,47 @@
 //! The bodies of one generation's answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use axum::http::StatusCode;
-use jiff::Timestamp;
+use bytes::Bytes;
+use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
-use shared::{
-    Asset, Generation, ModelName, RejectedArtifact, Snapshot,
-    answer::{SymbolAnswer, whole_seconds},
-};
+use shared::{Asset, Generation, ModelName, ModelSummary, RejectedArtifact, Summary, answer::whole_seconds};
+use tokio::sync::OnceCell;
 
 use crate::rendered::{Momentary, RenderError, Rendered};
 
 /// Everything that can be asked about one state of the store. It is replaced as a whole, so that no two answers
 /// that were taken from it can be of different generations.
 #[derive(Debug)]
-pub(crate) struct Answers {
-    pub(crate) health: Momentary,
-    /// What is said when a reload has succeeded.
-    pub(crate) reloaded: Momentary,
-    /// Nothing before the first generation.
-    pub(crate) served: Option<Served>,
+pub(crate) enum Answers {
+    /// There was no generation yet.
+    Waiting(Waiting),
+    Serving(Served),
 }
 
 /// The answers of one generation.
 #[derive(Debug)]
 pub(crate) struct Served {
-    pub(crate) generation: Generation,
-    pub(crate) models: Rendered,
-    pub(crate) symbols: Rendered,
-    pub(crate) by_asset: HashMap<Asset, Rendered>,
+    pub(crate) summary: Arc<Summary>,
+    pub(crate) models: Box<Rendered>,
+    pub(crate) symbols: Symbols,
+}
+
+/// The answers that there is one of for each asset, and the one that lists the assets.
+#[derive(Debug)]
+pub(crate) enum Symbols {
+    /// All of them.
+    InMemory { list: Arc<Rendered>, by_asset: HashMap<Asset, Rendered> },
+    /// They take too much memory together, so they are read from the store when they are asked for.
+    InStore { list: OnceCell<Arc<Rendered>> },
 }
 
 /// Why nothing is served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// The store has not been asked yet.
     Starting,
@@ -41,6 +49,17 @@ pub(crate) enum Waiting {
     StoreUnavailable,
     /// The store holds no prediction.
     NoPredictions,
+}
+
+/// Why what is served may not be the newest, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The store cannot be reached.
+    Unreachable(Timestamp),
+    /// What the store holds cannot be read.
+    Unreadable(Timestamp),
+    /// The store holds nothing any more.
+    Emptied(Timestamp),
 }
 
 /// `GET /health`.
@@ -53,9 +72,15 @@ struct Health<'a> {
     versions: BTreeMap<&'a ModelName, &'a str>,
     /// Why the status is not `healthy`, for a person to read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'static str>,
+    detail: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    /// The age of the predictions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idade_segundos: Option<u64>,
+    /// For how long the store could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sem_contato_segundos: Option<u64>,
 }
 
 /// `GET /models`.
@@ -67,13 +92,27 @@ struct Models<'a> {
     /// When the newest of them was read.
     last_loaded: Option<Second>,
     rejected: &'a [RejectedArtifact],
+    detalhes: BTreeMap<&'a ModelName, Details>,
     #[serde(flatten)]
     origin: Origin,
 }
 
+/// How fresh and how complete one model's predictions are.
+#[derive(Serialize)]
+struct Details {
+    previsto_em: Second,
+    /// The day of the newest row that it predicted from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dados_ate: Option<Date>,
+    /// How many assets it has a prediction for.
+    ativos: usize,
+    /// How many it has none for.
+    falhas: usize,
+}
+
 /// `GET /symbols`.
 #[derive(Serialize)]
-struct Symbols<'a> {
+struct List<'a> {
     total_symbols: usize,
     symbols: Vec<&'a Asset>,
     #[serde(flatten)]
@@ -85,7 +124,7 @@ struct Symbols<'a> {
 struct Reloaded<'a> {
     message: &'static str,
     total_models: usize,
-    models: &'a [&'a ModelName],
+    models: Vec<&'a ModelName>,
 }
 
 /// Which snapshot an answer was made of.
@@ -118,80 +157,152 @@ impl Waiting {
     }
 }
 
-impl Reloaded<'_> {
-    fn render(models: &[&ModelName]) -> Momentary {
-        let answer =
-            Reloaded { message: "Modelos recarregados com sucesso", total_models: models.len(), models };
-        Momentary::json(StatusCode::OK, &answer)
+impl Trouble {
+    fn since(self) -> Timestamp {
+        let (Self::Unreachable(since) | Self::Unreadable(since) | Self::Emptied(since)) = self;
+        since
+    }
+
+    fn detail(self, now: Timestamp) -> String {
+        let seconds = seconds_between(self.since(), now);
+        let trouble = match self {
+            Self::Unreachable(_) => "sem contato com o armazenamento das previsões",
+            Self::Unreadable(_) => "as previsões publicadas não podem ser lidas",
+            Self::Emptied(_) => "o armazenamento das previsões está vazio",
+        };
+        format!("{trouble} há {seconds} s; as últimas previsões lidas continuam servidas")
     }
 }
 
+/// Clocks of two machines differ: what is from the future is new.
+pub(crate) fn seconds_between(earlier: Timestamp, later: Timestamp) -> u64 {
+    u64::try_from(later.duration_since(earlier).as_secs()).unwrap_or(0)
+}
+
 impl Answers {
-    /// The answers while there is no generation to serve.
-    pub(crate) fn waiting(reason: Waiting) -> Self {
-        let health = Health {
-            status: reason.status(),
-            models_loaded: false,
-            total_models: 0,
-            models: Vec::new(),
-            versions: BTreeMap::new(),
-            detail: Some(reason.detail()),
-            origin: None,
-        };
-        Self {
-            health: Momentary::json(StatusCode::SERVICE_UNAVAILABLE, &health),
-            reloaded: Reloaded::render(&[]),
-            served: None,
+    /// What is served, if anything is.
+    pub(crate) fn served(&self) -> Option<&Served> {
+        match self {
+            Self::Waiting(_) => None,
+            Self::Serving(served) => Some(served),
         }
     }
 
-    /// The generation that is served, if one is.
-    pub(crate) fn generation(&self) -> Option<Generation> {
-        self.served.as_ref().map(|served| served.generation)
-    }
-
-    /// All answers of a snapshot.
-    pub(crate) fn render(snapshot: &Snapshot) -> Result<Self, RenderError> {
-        let models: Vec<&ModelName> = snapshot.models.iter().map(|model| &model.name).collect();
-        let versions: BTreeMap<_, _> =
-            snapshot.models.iter().map(|model| (&model.name, model.version.as_str())).collect();
-        let origin = Origin { timestamp: Second(snapshot.scored_at), geracao: snapshot.generation };
-        let problem = (!snapshot.has_predictions()).then_some(Waiting::NoPredictions);
-
+    /// `GET /health`.
+    pub(crate) fn health(&self, trouble: Option<Trouble>, now: Timestamp) -> Momentary {
+        let (summary, waiting) = match self {
+            Self::Waiting(reason) => (None, Some(*reason)),
+            Self::Serving(served) => {
+                let nothing = (!served.summary.has_predictions()).then_some(Waiting::NoPredictions);
+                (Some(&*served.summary), nothing)
+            }
+        };
+        let models = summary.map_or(&[][..], |summary| &summary.models);
+        let trouble = trouble.filter(|_| summary.is_some());
+        let without_contact = match trouble {
+            Some(Trouble::Unreachable(since) | Trouble::Unreadable(since)) => Some(since),
+            Some(Trouble::Emptied(_)) | None => None,
+        };
         let health = Health {
-            status: problem.map_or("healthy", Waiting::status),
+            status: match (waiting, trouble) {
+                (Some(reason), _) => reason.status(),
+                (None, Some(_)) => "degraded",
+                (None, None) => "healthy",
+            },
             models_loaded: !models.is_empty(),
             total_models: models.len(),
-            models: models.clone(),
-            versions: versions.clone(),
-            detail: problem.map(Waiting::detail),
-            origin: Some(origin),
+            models: names(models),
+            versions: versions(models),
+            detail: waiting
+                .map(|reason| reason.detail().to_owned())
+                .or_else(|| trouble.map(|trouble| trouble.detail(now))),
+            origin: summary.map(Origin::from),
+            idade_segundos: summary.map(|summary| seconds_between(summary.scored_at, now)),
+            sem_contato_segundos: without_contact.map(|since| seconds_between(since, now)),
         };
-        let health_status = if problem.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let symbols = Symbols {
-            total_symbols: snapshot.assets.len(),
-            symbols: snapshot.assets.keys().collect(),
-            origin,
-        };
-        let mut by_asset = HashMap::with_capacity(snapshot.assets.len());
-        for (asset, predictions) in &snapshot.assets {
-            let answer = Rendered::json(&SymbolAnswer::new(snapshot, asset, predictions))?;
-            by_asset.insert(asset.clone(), answer);
+        // Predictions that are old are better than none, so it stays in the load balancer.
+        let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Momentary::json(status, &health)
+    }
+
+    /// What is said when a reload has succeeded.
+    pub(crate) fn reloaded(&self) -> Momentary {
+        let models = self.served().map_or_else(Vec::new, |served| names(&served.summary.models));
+        let message = "Modelos recarregados com sucesso";
+        Momentary::json(StatusCode::OK, &Reloaded { message, total_models: models.len(), models })
+    }
+}
+
+impl Served {
+    /// How much memory all answers of a generation take at most. It is little more than what their bodies have, as
+    /// long as these are too small to be compressed; a compressed copy has no more than half of the body.
+    pub(crate) fn bytes_in_memory(summary: &Summary) -> u64 {
+        let overhead = Rendered::OVERHEAD_BYTES.saturating_mul(summary.assets as u64);
+        summary.answer_bytes.saturating_add(overhead)
+    }
+
+    /// A generation whose answers stay in the store.
+    pub(crate) fn in_store(summary: Arc<Summary>) -> Result<Self, RenderError> {
+        let symbols = Symbols::InStore { list: OnceCell::new() };
+        Ok(Self { models: Box::new(models(&summary)?), summary, symbols })
+    }
+
+    /// A generation with all its answers. Takes a while when they are many.
+    pub(crate) fn in_memory(
+        summary: Arc<Summary>,
+        answers: BTreeMap<Asset, Bytes>,
+    ) -> Result<Self, RenderError> {
+        let list = Arc::new(list(&summary, answers.keys())?);
+        let mut by_asset = HashMap::with_capacity(answers.len());
+        for (asset, body) in answers {
+            by_asset.insert(asset, Rendered::dated(body, summary.scored_at)?);
         }
-        let reloaded = Reloaded::render(&models);
-        let served = Served {
-            generation: snapshot.generation,
-            models: Rendered::json(&Models {
-                total_models: models.len(),
-                models,
-                versions,
-                last_loaded: snapshot.models.iter().map(|model| model.loaded_at).max().map(Second),
-                rejected: &snapshot.rejected,
-                origin,
-            })?,
-            symbols: Rendered::json(&symbols)?,
-            by_asset,
-        };
-        Ok(Self { health: Momentary::json(health_status, &health), reloaded, served: Some(served) })
+        let symbols = Symbols::InMemory { list, by_asset };
+        Ok(Self { models: Box::new(models(&summary)?), summary, symbols })
+    }
+}
+
+/// The body of `GET /symbols`.
+pub(crate) fn list<'a>(
+    summary: &Summary,
+    assets: impl IntoIterator<Item = &'a Asset>,
+) -> Result<Rendered, RenderError> {
+    let symbols: Vec<&Asset> = assets.into_iter().collect();
+    let list = List { total_symbols: symbols.len(), symbols, origin: Origin::from(summary) };
+    Ok(Rendered::dated(serde_json::to_vec(&list)?.into(), summary.scored_at)?)
+}
+
+/// The body of `GET /models`.
+fn models(summary: &Summary) -> Result<Rendered, RenderError> {
+    let previsto_em = Second(summary.scored_at);
+    let details = |model: &ModelSummary| Details {
+        previsto_em,
+        dados_ate: model.data_until,
+        ativos: model.predicted,
+        falhas: model.failed,
+    };
+    let models = Models {
+        total_models: summary.models.len(),
+        models: names(&summary.models),
+        versions: versions(&summary.models),
+        last_loaded: summary.models.iter().map(|model| model.loaded_at).max().map(Second),
+        rejected: &summary.rejected,
+        detalhes: summary.models.iter().map(|model| (&model.name, details(model))).collect(),
+        origin: Origin::from(summary),
+    };
+    Ok(Rendered::dated(serde_json::to_vec(&models)?.into(), summary.scored_at)?)
+}
+
+fn names(models: &[ModelSummary]) -> Vec<&ModelName> {
+    models.iter().map(|model| &model.name).collect()
+}
+
+fn versions(models: &[ModelSummary]) -> BTreeMap<&ModelName, &str> {
+    models.iter().map(|model| (&model.name, model.version.as_str())).collect()
+}
+
+impl From<&Summary> for Origin {
+    fn from(summary: &Summary) -> Self {
+        Self { timestamp: Second(summary.scored_at), geracao: summary.generation }
     }
 }

@@ -13,41 +13,35 @@ use axum::{
         },
     },
 };
-use hyper::{body::Incoming, service::Service};
+use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 
-use crate::{Api, predictions::Predictions, router};
+use crate::{
+    Service,
+    events::{RequestAnswered, Route},
+    router,
+};
 
-/// Where all requests enter: they are logged, may come from any origin, and reach their answer on the shortest
-/// way there is.
+/// Where all requests enter: they are counted, may come from any origin, and reach their answer on the shortest way
+/// there is.
 pub(crate) struct Entrance {
-    predictions: Arc<Predictions>,
+    service: Arc<Service>,
     router: TowerToHyperService<Router>,
 }
 
 impl Entrance {
-    pub(crate) fn new(api: &Api) -> Self {
-        Self {
-            predictions: Arc::clone(&api.predictions),
-            router: TowerToHyperService::new(router::router(api)),
-        }
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { router: TowerToHyperService::new(router::router(&service)), service }
     }
 
-    /// The answer to one request, and its log line if anyone reads it.
+    /// The answer to one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.cross_origin(request).await;
-        }
-        let (begun, method, path) =
-            (Instant::now(), request.method().clone(), request.uri().path().to_owned());
+        let begun = Instant::now();
+        let route = Route::of(request.uri().path());
+        let asked =
+            RequestAnswered::is_logged().then(|| (request.method().clone(), request.uri().path().to_owned()));
         let response = self.cross_origin(request).await?;
-        tracing::debug!(
-            %method,
-            path,
-            status = response.status().as_u16(),
-            micros = begun.elapsed().as_micros(),
-            "request"
-        );
+        RequestAnswered { route, status: response.status(), elapsed: begun.elapsed(), asked }.emit();
         Ok(response)
     }
 
@@ -71,7 +65,13 @@ impl Entrance {
             && !symbol.is_empty()
             && !symbol.contains(['/', '%'])
         {
-            return Ok(router::symbol_answer(&self.predictions.now(), symbol, request.headers()));
+            let predictions = &self.service.predictions;
+            let known = router::symbol_in_memory(&predictions.now(), symbol, request.headers());
+            return Ok(match known {
+                Ok(response) => response,
+                // In a box, so that those who need not wait carry nothing of this with them.
+                Err(asset) => Box::pin(router::symbol_in_store(predictions, asset, request.headers())).await,
+            });
         }
         self.router.call(request).await
     }
@@ -82,7 +82,7 @@ fn preflight() -> Response<Body> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("if-none-match"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, if-none-match"));
     // A day, which is the most that browsers keep.
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response

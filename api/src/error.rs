@@ -1,14 +1,17 @@
 //! What goes wrong in a request, and how the one who asked learns of it.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use shared::Asset;
 use thiserror::Error;
 
-use crate::{reload::ReloadError, rendered::Momentary};
+use crate::{predictions::Unanswered, reload::ReloadError, rendered::Momentary};
 
 /// A request that is not answered as asked. The text is what the user reads.
 #[derive(Debug, Error)]
@@ -23,6 +26,10 @@ pub(crate) enum ApiError {
     UnknownAsset(Asset),
     #[error("ainda não há previsões publicadas; veja /health")]
     NothingServed,
+    #[error("as previsões não podem ser lidas agora; veja /health")]
+    StoreUnavailable,
+    #[error("a recarga exige o token configurado no servidor, em Authorization: Bearer")]
+    Unauthorized,
     #[error("a recarga não está disponível neste servidor")]
     CannotReload,
     #[error("a recarga falhou: {}", .0.message)]
@@ -42,11 +49,12 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadSymbol(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::UnknownPath | Self::UnknownAsset(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReloadFailed(_) | Self::CannotRefresh => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CannotReload => StatusCode::NOT_IMPLEMENTED,
-            Self::NothingServed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NothingServed | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -56,9 +64,25 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let answer = ErrorAnswer { detail: self.to_string(), status: status.as_u16() };
         let mut response = Momentary::json(status, &answer).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        let headers = response.headers_mut();
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"reload\""));
+            }
+            _ => {}
         }
         response
+    }
+}
+
+impl From<Unanswered> for ApiError {
+    fn from(reason: Unanswered) -> Self {
+        match reason {
+            Unanswered::NothingServed => Self::NothingServed,
+            Unanswered::StoreUnavailable => Self::StoreUnavailable,
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Serves predictions over HTTP.
 //!
-//! * **For:** answering the documented endpoints from a [`PredictionStore`], as fast as HTTP allows: when a snapshot
-//!   arrives every answer is rendered once, and a request is a look-up.
+//! * **For:** answering the documented endpoints from a [`PredictionStore`], as fast as HTTP allows: answers come
+//!   from the store as the bytes that are sent, and a request is a look-up.
 //! * **Comes in:** a store of predictions, a listening socket, and optionally something that can [`Reload`].
-//!   **Goes out:** HTTP. `GET /openapi.json` describes every answer and `GET /docs` shows it.
-//! * **Must never know:** what a model or a feature table is made of. It depends on neither polars nor linfa nor
-//!   the models crate, and it computes no prediction.
+//!   **Goes out:** HTTP. `GET /openapi.json` describes every answer and `GET /docs` shows it; `GET /metrics` is for
+//!   Prometheus.
+//! * **Must never know:** what a model or a feature table is made of, or which store it reads. It depends on neither
+//!   polars nor linfa nor the models crate, and it computes no prediction. (The program `api`, behind the feature
+//!   `server`, is where this library meets Redis and SQS.)
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,28 +24,35 @@
 //! ```
 //!
 //! A request meets these modules in turn: `server` (connections and their limits), `entrance` (what all requests
-//! have in common), `router` (paths), `predictions` (the generation that is served now), `answers` (its bodies),
-//! `rendered` (headers, `ETag`, compression), `pieces` (the body on its way out).
+//! have in common), `router` (paths), `predictions` (the generation that is served now), `answers` (its bodies) or,
+//! where a generation is too large for memory, `single` (a cache of its bodies), `rendered` (headers, `ETag`,
+//! compression), `pieces` (the body on its way out). What happens is told by `events`, what is so by `metrics`.
+//!
+//! What is served is what is current in the store, also after an operator took a generation back. A store that is
+//! away or empty takes nothing away; `/health` says so.
 
 mod answers;
 mod docs;
 mod entrance;
 mod error;
+mod events;
+mod metrics;
 mod pieces;
 mod predictions;
 mod reload;
 mod rendered;
 mod router;
 mod server;
+mod single;
 
 use std::{future, sync::Arc, time::Duration};
 
 use shared::PredictionStore;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{entrance::Entrance, predictions::Predictions, reload::Reloads};
 
-pub use reload::{Reload, ReloadError};
+pub use reload::{EmptyToken, Reload, ReloadError, ReloadToken};
 pub use router::OPENAPI;
 
 /// How long the first connection waits for the store at most. A process that starts next to a full store should
@@ -51,8 +60,16 @@ pub use router::OPENAPI;
 const FIRST_LOAD: Duration = Duration::from_secs(2);
 
 /// The times and bounds that a deployment may want to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
+    /// How many bytes of memory the answers of one generation may take. While they fit, all are kept and requests
+    /// never touch the store; above, single answers are read when they are asked for and those of late are kept, in
+    /// as many bytes. While one generation takes the place of another both are in memory. Default 256 MB.
+    pub memory_budget: u64,
+    /// How long a request waits for the store before it answers 503. Default 5 s.
+    pub store_wait: Duration,
+    /// What `GET /reload` demands; nothing by default.
+    pub reload_token: Option<ReloadToken>,
     /// How long `GET /reload` waits for the reload before it answers 202. Default 30 s.
     pub reload_wait: Duration,
     /// How many connections are open at once; further ones wait in the listener's queue. Default 4096; each
@@ -70,6 +87,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            memory_budget: 256_000_000,
+            store_wait: Duration::from_secs(5),
+            reload_token: None,
             reload_wait: Duration::from_secs(30),
             connections: 4096,
             idle: Duration::from_secs(75),
@@ -78,10 +98,16 @@ impl Default for Settings {
     }
 }
 
-/// The API over one store. Clones serve the same answers.
-#[derive(Clone)]
+/// The API over one store.
 pub struct Api {
-    predictions: Arc<Predictions>,
+    store: Arc<dyn PredictionStore>,
+    reload: Option<Arc<dyn Reload>>,
+    settings: Settings,
+}
+
+/// What requests are answered from.
+struct Service {
+    predictions: Predictions,
     reloads: Option<Arc<Reloads>>,
     settings: Settings,
 }
@@ -91,13 +117,13 @@ impl Api {
     /// [reload](Self::with_reload).
     #[must_use]
     pub fn new(store: Arc<dyn PredictionStore>) -> Self {
-        Self { predictions: Arc::new(Predictions::new(store)), reloads: None, settings: Settings::default() }
+        Self { store, reload: None, settings: Settings::default() }
     }
 
     /// Lets `GET /reload` ask `reload`.
     #[must_use]
     pub fn with_reload(mut self, reload: Arc<dyn Reload>) -> Self {
-        self.reloads = Some(Arc::new(Reloads::new(reload)));
+        self.reload = Some(reload);
         self
     }
 
@@ -111,15 +137,25 @@ impl Api {
     /// Serves HTTP/1.1 on `listener` and follows the store, until `shutdown` completes and the requests in
     /// progress have been answered (or [`Settings::drain`] is over).
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        // What went wrong is logged by the follower, which tries again.
-        let _ = tokio::time::timeout(FIRST_LOAD, self.predictions.refresh()).await;
+        events::count();
+        let service = Arc::new(Service {
+            predictions: Predictions::new(self.store, &self.settings),
+            reloads: self.reload.map(|reload| Arc::new(Reloads::new(reload))),
+            settings: self.settings,
+        });
+        let (looked, first_look) = oneshot::channel();
         let follow = async {
-            self.predictions.follow().await;
+            service.predictions.follow(looked).await;
             // What is served stays right even if the store tells nothing any more.
             future::pending::<()>().await;
         };
+        let serve = async {
+            // What went wrong is logged by the follower, which tries again.
+            let _ = tokio::time::timeout(FIRST_LOAD, first_look).await;
+            server::run(listener, Entrance::new(Arc::clone(&service)), &service.settings, shutdown).await;
+        };
         tokio::select! {
-            () = server::run(listener, Entrance::new(&self), &self.settings, shutdown) => {}
+            () = serve => {}
             () = follow => {}
         }
     }

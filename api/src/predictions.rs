@@ -1,43 +1,90 @@
 //! The generation that is served now, and how the next one takes its place.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use arc_swap::{ArcSwap, Guard};
-use shared::{PredictionStore, StoreError};
+use jiff::Timestamp;
+use shared::{AnswerError, Asset, Following, PredictionStore, StoreError, Summary};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{self, oneshot, watch},
+    time::{sleep, timeout},
+};
 
 use crate::{
-    answers::{Answers, Waiting},
-    rendered::RenderError,
+    Settings,
+    answers::{self, Answers, Served, Symbols, Trouble, Waiting},
+    events::{AnswerUnreadable, GenerationServed, GenerationUnreadable},
+    rendered::{RenderError, Rendered},
+    single::{SingleAnswers, SingleError},
 };
 
 /// How soon a store that failed is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The answers that are given now. Readers take no lock and never wait for a change.
+/// How many generations in turn may be gone before they were read, in one attempt to read the current one.
+const MAX_GONE: usize = 5;
+
+/// The answers that are given now. Readers of what is in memory take no lock and never wait for a change.
 pub(crate) struct Predictions {
     store: Arc<dyn PredictionStore>,
+    following: watch::Receiver<Following>,
     answers: ArcSwap<Answers>,
-    /// Held while answers are being replaced, so that an older generation cannot overtake a newer one.
-    replacing: Mutex<()>,
+    /// Held while answers are being replaced, so that what was read first cannot overtake what was read later.
+    replacing: sync::Mutex<()>,
+    /// Why the last look into the store brought nothing, and since when none has.
+    trouble: Mutex<Option<Trouble>>,
+    single: SingleAnswers,
+    memory_budget: u64,
+    store_wait: Duration,
 }
 
 /// What is served could not be brought up to date.
 #[derive(Debug, Error)]
 pub(crate) enum RefreshError {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Answers(#[from] AnswerError),
     #[error(transparent)]
     Render(#[from] RenderError),
 }
 
+impl From<StoreError> for RefreshError {
+    fn from(error: StoreError) -> Self {
+        Self::Answers(error.into())
+    }
+}
+
+/// There is no answer for one who asked. Why, has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// There was no generation yet.
+    NothingServed,
+    /// The store did not give it, or not in time.
+    StoreUnavailable,
+}
+
+/// An answer that may have to be read from the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// Of all assets.
+    List,
+    Symbol(&'a Asset),
+}
+
 impl Predictions {
-    pub(crate) fn new(store: Arc<dyn PredictionStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn PredictionStore>, settings: &Settings) -> Self {
         Self {
+            following: store.watch(),
             store,
-            answers: ArcSwap::from_pointee(Answers::waiting(Waiting::Starting)),
-            replacing: Mutex::new(()),
+            answers: ArcSwap::from_pointee(Answers::Waiting(Waiting::Starting)),
+            replacing: sync::Mutex::new(()),
+            trouble: Mutex::new(None),
+            single: SingleAnswers::new(settings.memory_budget),
+            memory_budget: settings.memory_budget,
+            store_wait: settings.store_wait,
         }
     }
 
@@ -46,15 +93,97 @@ impl Predictions {
         self.answers.load()
     }
 
-    /// Refreshes whenever the store's generation changes, until the store's watch ends.
-    pub(crate) async fn follow(&self) {
-        let mut generations = self.store.watch();
+    /// Why what is served may not be the newest.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.unreachable_since().map(Trouble::Unreachable).or(*self.last_trouble())
+    }
+
+    pub(crate) fn unreachable_since(&self) -> Option<Timestamp> {
+        self.following.borrow().unreachable_since
+    }
+
+    /// How many bytes of memory the answers take, as they are counted against the budget.
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        let now = self.now();
+        let whole = now.served().filter(|served| matches!(served.symbols, Symbols::InMemory { .. }));
+        whole.map_or(0, |served| Served::bytes_in_memory(&served.summary)).saturating_add(self.single.bytes())
+    }
+
+    /// An answer, from memory or from the store; nothing if the asset is not known.
+    pub(crate) async fn answer(&self, asked: Asked<'_>) -> Result<Option<Arc<Rendered>>, Unanswered> {
+        let reading = async {
+            loop {
+                let answers = self.answers.load_full();
+                let served = answers.served().ok_or(Unanswered::NothingServed)?;
+                let error = match self.read(served, asked).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                };
+                if let SingleError::Answer(AnswerError::Gone(_)) = error {
+                    self.refresh().await.map_err(|_| Unanswered::StoreUnavailable)?;
+                    // Each round is of another generation, so that this ends.
+                    if !Arc::ptr_eq(&answers, &self.now()) {
+                        continue;
+                    }
+                }
+                self.log_unanswered(asked, &error);
+                return Err(Unanswered::StoreUnavailable);
+            }
+        };
+        timeout(self.store_wait, reading).await.unwrap_or_else(|elapsed| {
+            self.log_unanswered(asked, &elapsed);
+            Err(Unanswered::StoreUnavailable)
+        })
+    }
+
+    async fn read(&self, served: &Served, asked: Asked<'_>) -> Result<Option<Arc<Rendered>>, SingleError> {
+        match (&served.symbols, asked) {
+            (Symbols::InMemory { list, .. }, Asked::List) => Ok(Some(Arc::clone(list))),
+            (Symbols::InMemory { by_asset, .. }, Asked::Symbol(asset)) => {
+                Ok(by_asset.get(asset).cloned().map(Arc::new))
+            }
+            (Symbols::InStore { list }, Asked::List) => {
+                let list = list.get_or_try_init(|| self.read_list(&served.summary)).await?;
+                Ok(Some(Arc::clone(list)))
+            }
+            (Symbols::InStore { .. }, Asked::Symbol(asset)) => {
+                self.single.get(&*self.store, &served.summary, asset).await
+            }
+        }
+    }
+
+    async fn read_list(&self, summary: &Arc<Summary>) -> Result<Arc<Rendered>, SingleError> {
+        let assets = self.store.assets(summary).await?;
+        let summary = Arc::clone(summary);
+        // A list of a million takes a while to compress.
+        let list = tokio::task::spawn_blocking(move || answers::list(&summary, &assets));
+        Ok(Arc::new(list.await.map_err(RenderError::from)??))
+    }
+
+    fn log_unanswered(&self, asked: Asked<'_>, error: &(dyn std::error::Error + 'static)) {
+        let asset = match asked {
+            Asked::List => None,
+            Asked::Symbol(asset) => Some(asset),
+        };
+        AnswerUnreadable { asset, error, known: self.unreachable_since().is_some() }.emit();
+    }
+
+    /// Refreshes whenever the store tells of a change, until it tells nothing any more. `looked` is told of the
+    /// first look into the store, whatever came of it.
+    pub(crate) async fn follow(&self, looked: oneshot::Sender<()>) {
+        let mut looked = Some(looked);
+        let mut following = self.following.clone();
         loop {
             // Seen before the store is read, so that a change in between is noticed.
-            generations.mark_unchanged();
-            if self.refresh().await.is_err() {
-                tokio::time::sleep(RETRY).await;
-            } else if generations.changed().await.is_err() {
+            following.mark_unchanged();
+            let refreshed = self.refresh().await;
+            if let Some(looked) = looked.take() {
+                // Nobody waits that long.
+                let _ = looked.send(());
+            }
+            if refreshed.is_err() {
+                sleep(RETRY).await;
+            } else if following.changed().await.is_err() {
                 return;
             }
         }
@@ -65,34 +194,79 @@ impl Predictions {
         let _turn = self.replacing.lock().await;
         let refreshed = self.replace().await;
         if let Err(error) = &refreshed {
-            tracing::error!(error = error as &dyn std::error::Error, "cannot read the published predictions");
+            let since = match *self.last_trouble() {
+                Some(Trouble::Unreadable(since)) => Some(since),
+                _ => None,
+            };
+            let known = since.is_some() || self.unreachable_since().is_some();
+            GenerationUnreadable { error, known }.emit();
+            *self.last_trouble() = Some(Trouble::Unreadable(since.unwrap_or_else(Timestamp::now)));
             self.wait(Waiting::StoreUnavailable);
         }
         refreshed
     }
 
     async fn replace(&self) -> Result<(), RefreshError> {
-        let Some(snapshot) = self.store.current().await? else {
-            self.wait(Waiting::NoPredictions);
-            return Ok(());
+        let begun = Instant::now();
+        let mut gone = 0;
+        let answers = loop {
+            let Some(summary) = self.store.current().await? else {
+                self.nothing_published();
+                return Ok(());
+            };
+            // Not only a larger number is news: an operator may have taken a generation back.
+            if self.now().served().is_some_and(|served| *served.summary == *summary) {
+                break None;
+            }
+            match self.load(summary).await {
+                Err(RefreshError::Answers(AnswerError::Gone(_))) if gone < MAX_GONE => gone += 1,
+                loaded => break Some(loaded?),
+            }
         };
-        let generation = snapshot.generation;
-        if self.now().generation() >= Some(generation) {
-            return Ok(());
+        *self.last_trouble() = None;
+        let Some(served) = answers else { return Ok(()) };
+        let summary = Arc::clone(&served.summary);
+        let mode = match &served.symbols {
+            Symbols::InMemory { .. } => "memory",
+            Symbols::InStore { .. } => "single",
+        };
+        let is_whole = matches!(served.symbols, Symbols::InMemory { .. });
+        self.answers.store(Arc::new(Answers::Serving(served)));
+        if is_whole {
+            self.single.clear();
         }
-        // Many assets take longer to render than a request may wait for its turn.
-        let answers = tokio::task::spawn_blocking(move || Answers::render(&snapshot))
-            .await
-            .map_err(RenderError::from)??;
-        self.answers.store(Arc::new(answers));
-        tracing::info!(%generation, "serving a new generation");
+        GenerationServed { summary: &summary, mode, elapsed: begun.elapsed() }.emit();
         Ok(())
+    }
+
+    async fn load(&self, summary: Arc<Summary>) -> Result<Served, RefreshError> {
+        if Served::bytes_in_memory(&summary) > self.memory_budget {
+            return Ok(Served::in_store(summary)?);
+        }
+        let answers = self.store.answers(&summary).await?;
+        // Many assets take longer to render than a request may wait for its turn.
+        let rendering = tokio::task::spawn_blocking(move || Served::in_memory(summary, answers));
+        Ok(rendering.await.map_err(RenderError::from)??)
+    }
+
+    fn nothing_published(&self) {
+        let mut trouble = self.last_trouble();
+        if !matches!(*trouble, Some(Trouble::Emptied(_))) {
+            *trouble = Some(Trouble::Emptied(Timestamp::now()));
+        }
+        drop(trouble);
+        self.wait(Waiting::NoPredictions);
     }
 
     /// Says why nothing is served. A store that fails or was emptied takes nothing away from what is.
     fn wait(&self, reason: Waiting) {
-        if self.now().served.is_none() {
-            self.answers.store(Arc::new(Answers::waiting(reason)));
+        if self.now().served().is_none() {
+            self.answers.store(Arc::new(Answers::Waiting(reason)));
         }
+    }
+
+    fn last_trouble(&self) -> std::sync::MutexGuard<'_, Option<Trouble>> {
+        // One value, set at once: nothing can be half-done.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

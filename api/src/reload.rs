@@ -2,11 +2,18 @@
 
 use std::{
     error::Error,
+    fmt,
+    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use async_trait::async_trait;
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use subtle::ConstantTimeEq;
 use tokio::sync::watch;
+
+use crate::events::{ReloadAsked, ReloadEnded};
 
 /// Something that can read the bucket again when a user asks for it.
 #[async_trait]
@@ -29,6 +36,42 @@ pub struct ReloadError {
     /// What caused it. It is logged and not sent.
     #[source]
     pub source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What a request for a reload has to bring, in `Authorization: Bearer`. It is never shown, not even for debugging.
+#[derive(Clone)]
+pub struct ReloadToken(Box<str>);
+
+/// A text that cannot be a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token that is not empty expected")]
+pub struct EmptyToken;
+
+impl ReloadToken {
+    /// Whether a request with these headers brings the token. How long that takes says nothing about it but its
+    /// length.
+    pub(crate) fn is_in(&self, request: &HeaderMap) -> bool {
+        let brought = request.get(AUTHORIZATION).and_then(|value| {
+            let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+        });
+        brought.is_some_and(|token| self.0.as_bytes().ct_eq(token).into())
+    }
+}
+
+impl FromStr for ReloadToken {
+    type Err = EmptyToken;
+
+    fn from_str(text: &str) -> Result<Self, EmptyToken> {
+        let token = text.trim();
+        if token.is_empty() { Err(EmptyToken) } else { Ok(Self(token.into())) }
+    }
+}
+
+impl fmt::Debug for ReloadToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReloadToken(…)")
+    }
 }
 
 /// Runs reloads for everyone who asks. Whoever asks while one is running shares the next one with all others who
@@ -63,6 +106,7 @@ impl Reloads {
         let ticket = {
             let mut queue = self.queue();
             queue.asked += 1;
+            ReloadAsked { coalesced: queue.running }.emit();
             if !queue.running {
                 queue.running = true;
                 // A task of its own: a client that hangs up stops nothing.
@@ -80,16 +124,15 @@ impl Reloads {
 
     async fn run(self: Arc<Self>) {
         loop {
-            let asked = self.queue().asked;
+            let (asked, begun) = (self.queue().asked, Instant::now());
             let reload = Arc::clone(&self.reload);
             // Another task, so that a panic is a failure like any other.
             let result = match tokio::spawn(async move { reload.reload().await }).await {
                 Ok(result) => result,
                 Err(panicked) => Err(ReloadError::internal(panicked)),
             };
-            if let Err(error) = &result {
-                tracing::error!(error = error as &dyn Error, "reload failed");
-            }
+            let failure = result.as_ref().err().map(|error| error as &(dyn Error + 'static));
+            ReloadEnded { elapsed: begun.elapsed(), failure }.emit();
             self.finished.send_replace(Finished { asked, result });
             let mut queue = self.queue();
             if queue.asked == asked {
@@ -133,6 +176,28 @@ mod tests {
             assert_ne!(run, 3, "the third run panics");
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_token_is_brought_as_a_bearer_has_to_and_shown_to_nobody() {
+        let token: ReloadToken = " s3cret ".parse().unwrap();
+        for (header, brought) in [
+            ("Bearer s3cret", true),
+            ("bearer  s3cret", true),
+            ("Bearer s3cre", false),
+            ("Bearer s3crets", false),
+            ("Bearer S3CRET", false),
+            ("Bearer ", false),
+            ("Bearer", false),
+            ("Basic s3cret", false),
+            ("s3cret", false),
+        ] {
+            let request = HeaderMap::from_iter([(AUTHORIZATION, header.parse().unwrap())]);
+            assert_eq!(token.is_in(&request), brought, "{header:?}");
+        }
+        assert!(!token.is_in(&HeaderMap::new()));
+        assert!(!format!("{token:?}").contains("s3cret"));
+        assert_eq!(" ".parse::<ReloadToken>().unwrap_err(), EmptyToken);
     }
 
     #[tokio::test]

@@ -9,12 +9,16 @@ use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
+        header::{
+            ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+            LAST_MODIFIED, VARY,
+        },
     },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use jiff::{Timestamp, fmt::rfc2822};
 use serde::Serialize;
 
 use crate::pieces::Pieces;
@@ -29,13 +33,13 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// A body that fits one network packet gains nothing from being smaller.
 const WORTH_COMPRESSING: usize = 1400;
 
-/// An answer that could not be written as JSON, which would be a fault of ours.
+/// An answer that could not be made, which would be a fault of ours.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RenderError {
     #[error("cannot write an answer as JSON")]
     Json(#[from] serde_json::Error),
-    #[error("cannot compress an answer")]
-    Gzip(#[from] io::Error),
+    #[error("cannot compress an answer or write its headers")]
+    Http(#[from] io::Error),
     #[error("the rendering was abandoned")]
     Abandoned(#[from] tokio::task::JoinError),
 }
@@ -44,6 +48,9 @@ pub(crate) enum RenderError {
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
     media_type: HeaderValue,
+    /// When what it says was found out, where that is known. Whether the client has it is told by the `ETag`, which
+    /// is finer than a second.
+    last_modified: Option<HeaderValue>,
     identity: Representation,
     /// Present where the body is large enough to be worth it.
     gzip: Option<Box<Representation>>,
@@ -57,40 +64,64 @@ struct Representation {
 }
 
 impl Rendered {
+    /// What an answer takes in memory beyond its body: an entry of 176 bytes in a table that is between 7/16 and 7/8
+    /// full, and the allocations of symbol, headers and shares, 420 to 590 bytes together.
+    pub(crate) const OVERHEAD_BYTES: u64 = 512;
+
     pub(crate) fn json(answer: &impl Serialize) -> Result<Self, RenderError> {
         Ok(Self::new(JSON, serde_json::to_vec(answer)?)?)
     }
 
     pub(crate) fn new(media_type: HeaderValue, body: impl Into<Bytes>) -> io::Result<Self> {
         let body = body.into();
-        let mut compressed = None;
-        if body.len() >= WORTH_COMPRESSING {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(&body)?;
-            compressed = Some(encoder.finish()?.into());
-        }
-        Self::from_parts(media_type, body, compressed)
+        let compressed = compressed(&body)?;
+        Self::from_parts(media_type, body, compressed, None)
+    }
+
+    /// A JSON text about what was found out at a time.
+    pub(crate) fn dated(body: Bytes, found_out: Timestamp) -> io::Result<Self> {
+        let compressed = compressed(&body)?;
+        Self::from_parts(JSON, body, compressed, Some(found_out))
     }
 
     /// An answer that was compressed before it came here.
     pub(crate) fn from_gzip(media_type: HeaderValue, compressed: &'static [u8]) -> io::Result<Self> {
         let mut body = Vec::new();
         GzDecoder::new(compressed).read_to_end(&mut body)?;
-        Self::from_parts(media_type, body.into(), Some(Bytes::from_static(compressed)))
+        Self::from_parts(media_type, body.into(), Some(Bytes::from_static(compressed)), None)
     }
 
-    fn from_parts(media_type: HeaderValue, body: Bytes, compressed: Option<Bytes>) -> io::Result<Self> {
+    fn from_parts(
+        media_type: HeaderValue,
+        body: Bytes,
+        compressed: Option<Bytes>,
+        last_modified: Option<Timestamp>,
+    ) -> io::Result<Self> {
         // Two contents with one hash are the only danger, and nobody gains from making them.
         let mut hasher = DefaultHasher::new();
         hasher.write(&body);
         let hash = hasher.finish();
-        let etag =
-            |suffix| HeaderValue::try_from(format!("\"{hash:016x}{suffix}\"")).map_err(io::Error::other);
-        let gzip = match compressed {
-            Some(body) => Some(Box::new(Representation { body, etag: etag("-gzip")? })),
-            None => None,
+        let date = match last_modified {
+            Some(instant) => rfc2822::DateTimePrinter::new()
+                .timestamp_to_rfc9110_string(&instant)
+                .map_err(io::Error::other)?,
+            None => String::new(),
         };
-        Ok(Self { media_type, identity: Representation { body, etag: etag("")? }, gzip })
+        // All in one allocation of this answer's own: who counts its uses are those who ask for this asset, and not
+        // every request there is.
+        let mut values = Bytes::from(format!("\"{hash:016x}\"\"{hash:016x}-gzip\"{date}"));
+        let mut next =
+            |length| HeaderValue::from_maybe_shared(values.split_to(length)).map_err(io::Error::other);
+        let [etag, gzip_etag] = [next(18)?, next(23)?];
+        let last_modified = if date.is_empty() { None } else { Some(next(date.len())?) };
+        let gzip = compressed.map(|body| Box::new(Representation { body, etag: gzip_etag }));
+        Ok(Self { media_type, last_modified, identity: Representation { body, etag }, gzip })
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let gzip = self.gzip.as_ref().map_or(0, |gzip| gzip.body.len());
+        (self.identity.body.len() as u64).saturating_add(gzip as u64).saturating_add(Self::OVERHEAD_BYTES)
     }
 
     /// The answer to a request with these headers: 200 or, for one who has it already, 304.
@@ -110,11 +141,24 @@ impl Rendered {
         let headers = response.headers_mut();
         headers.insert(ETAG, representation.etag.clone());
         headers.insert(CACHE_CONTROL, REVALIDATE);
+        if let Some(last_modified) = &self.last_modified {
+            headers.insert(LAST_MODIFIED, last_modified.clone());
+        }
         if self.gzip.is_some() {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
         response
     }
+}
+
+/// The body in gzip, if that is worth it.
+fn compressed(body: &Bytes) -> io::Result<Option<Bytes>> {
+    if body.len() < WORTH_COMPRESSING {
+        return Ok(None);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body)?;
+    Ok(Some(encoder.finish()?.into()))
 }
 
 /// An answer about this moment, which nobody may keep.
@@ -225,5 +269,15 @@ mod tests {
         let etag = |body: &'static str| Rendered::new(JSON, body).unwrap().identity.etag;
         assert_eq!(etag("a"), etag("a"));
         assert_ne!(etag("a"), etag("b"));
+        assert_eq!(etag("a").len(), 18);
+    }
+
+    #[test]
+    fn headers_are_cut_where_they_end() {
+        let dated = Rendered::dated(vec![b'a'; WORTH_COMPRESSING].into(), Timestamp::UNIX_EPOCH).unwrap();
+        let [plain, gzip] =
+            [&dated.identity.etag, &dated.gzip.as_ref().unwrap().etag].map(|etag| etag.to_str().unwrap());
+        assert_eq!(gzip, format!("{}-gzip\"", plain.strip_suffix('"').unwrap()));
+        assert_eq!(dated.last_modified.unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

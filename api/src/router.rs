@@ -5,18 +5,25 @@ use std::sync::{Arc, LazyLock};
 use axum::{
     Router,
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use shared::Asset;
 
 use crate::{
-    Api,
-    answers::{Answers, Served},
+    Service,
+    answers::{Answers, Symbols},
     docs,
     error::ApiError,
+    events::ReloadRefused,
+    metrics,
+    predictions::{Asked, Predictions},
     rendered::{JSON, Momentary, Rendered},
 };
 
@@ -58,7 +65,7 @@ static ROOT: LazyLock<Rendered> = LazyLock::new(|| {
 static OPENAPI_ANSWER: LazyLock<Rendered> =
     LazyLock::new(|| Rendered::new(JSON, OPENAPI).expect("memory takes what is written to it"));
 
-pub(crate) fn router(api: &Api) -> Router {
+pub(crate) fn router(service: &Arc<Service>) -> Router {
     Router::new()
         .route("/", get(async |request: Request| ROOT.respond(request.headers())))
         .route("/health", get(health))
@@ -67,65 +74,102 @@ pub(crate) fn router(api: &Api) -> Router {
         .route("/symbols", get(symbols))
         .route("/symbol/{ativo}", get(symbol))
         .route("/reload", get(reload))
+        .route("/metrics", get(metrics))
         .route("/openapi.json", get(async |request: Request| OPENAPI_ANSWER.respond(request.headers())))
-        .with_state(Arc::new(api.clone()))
+        .with_state(Arc::clone(service))
         .merge(docs::router())
         .fallback(async || ApiError::UnknownPath)
         .method_not_allowed_fallback(async || ApiError::WrongMethod)
 }
 
-async fn health(State(api): State<Arc<Api>>) -> Momentary {
-    api.predictions.now().health.clone()
+async fn health(State(service): State<Arc<Service>>) -> Momentary {
+    let trouble = service.predictions.trouble();
+    service.predictions.now().health(trouble, Timestamp::now())
 }
 
 async fn live() -> Momentary {
     Momentary::json(StatusCode::OK, &Live { status: "alive" })
 }
 
-async fn models(State(api): State<Arc<Api>>, request: Request) -> Response {
-    served(&api.predictions.now(), |served| Ok(served.models.respond(request.headers())))
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let text = metrics::render(&service.predictions, Timestamp::now());
+    ([(CONTENT_TYPE, shared::metrics::CONTENT_TYPE), (CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-async fn symbols(State(api): State<Arc<Api>>, request: Request) -> Response {
-    served(&api.predictions.now(), |served| Ok(served.symbols.respond(request.headers())))
+async fn models(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    let now = service.predictions.now();
+    let served = now.served().ok_or(ApiError::NothingServed)?;
+    Ok(served.models.respond(request.headers()))
+}
+
+async fn symbols(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    // Only an asset can be unknown.
+    let list = service.predictions.answer(Asked::List).await?.ok_or(ApiError::StoreUnavailable)?;
+    Ok(list.respond(request.headers()))
 }
 
 async fn symbol(
-    State(api): State<Arc<Api>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    match path {
-        Ok(Path(text)) => symbol_answer(&api.predictions.now(), &text, request.headers()),
+    let Ok(Path(text)) = path else {
         // What is not even UTF-8 cannot be shown.
-        Err(_) => ApiError::BadSymbol(String::new()).into_response(),
+        return ApiError::BadSymbol(String::new()).into_response();
+    };
+    let known = symbol_in_memory(&service.predictions.now(), &text, request.headers());
+    match known {
+        Ok(response) => response,
+        Err(asset) => symbol_in_store(&service.predictions, asset, request.headers()).await,
     }
 }
 
-/// `GET /symbol/{ativo}`, with the symbol as the user wrote it.
-pub(crate) fn symbol_answer(answers: &Answers, text: &str, request: &HeaderMap) -> Response {
-    match text.parse::<Asset>() {
-        Ok(asset) => served(answers, |served| {
-            let answer = served.by_asset.get(&asset).ok_or(ApiError::UnknownAsset(asset))?;
-            Ok(answer.respond(request))
+/// `GET /symbol/{ativo}`, with the symbol as the user wrote it: the answer if it can be given at once, or else the
+/// asset.
+pub(crate) fn symbol_in_memory(
+    answers: &Answers,
+    text: &str,
+    request: &HeaderMap,
+) -> Result<Response, Asset> {
+    let Ok(asset) = text.parse::<Asset>() else {
+        return Ok(ApiError::BadSymbol(text.chars().take(SHOWN_CHARS).collect()).into_response());
+    };
+    match answers.served().map(|served| &served.symbols) {
+        Some(Symbols::InMemory { by_asset, .. }) => Ok(match by_asset.get(&asset) {
+            Some(answer) => answer.respond(request),
+            None => ApiError::UnknownAsset(asset).into_response(),
         }),
-        Err(_) => ApiError::BadSymbol(text.chars().take(SHOWN_CHARS).collect()).into_response(),
+        Some(Symbols::InStore { .. }) => Err(asset),
+        None => Ok(ApiError::NothingServed.into_response()),
     }
 }
 
-fn served(answers: &Answers, answer: impl FnOnce(&Served) -> Result<Response, ApiError>) -> Response {
-    answers.served.as_ref().ok_or(ApiError::NothingServed).and_then(answer).into_response()
+/// The answer of an asset that has to be read.
+pub(crate) async fn symbol_in_store(
+    predictions: &Predictions,
+    asset: Asset,
+    request: &HeaderMap,
+) -> Response {
+    match predictions.answer(Asked::Symbol(&asset)).await {
+        Ok(Some(answer)) => answer.respond(request),
+        Ok(None) => ApiError::UnknownAsset(asset).into_response(),
+        Err(reason) => ApiError::from(reason).into_response(),
+    }
 }
 
-async fn reload(State(api): State<Arc<Api>>) -> Result<Momentary, ApiError> {
-    let reloads = api.reloads.as_ref().ok_or(ApiError::CannotReload)?;
+async fn reload(State(service): State<Arc<Service>>, request: Request) -> Result<Momentary, ApiError> {
+    let reloads = service.reloads.as_ref().ok_or(ApiError::CannotReload)?;
+    if service.settings.reload_token.as_ref().is_some_and(|token| !token.is_in(request.headers())) {
+        ReloadRefused.emit();
+        return Err(ApiError::Unauthorized);
+    }
     let reloaded = async {
         reloads.ask().await.map_err(ApiError::ReloadFailed)?;
         // The answer is about what the reload published, whether or not the follower has noticed yet.
-        api.predictions.refresh().await.map_err(|_| ApiError::CannotRefresh)
+        service.predictions.refresh().await.map_err(|_| ApiError::CannotRefresh)
     };
-    match tokio::time::timeout(api.settings.reload_wait, reloaded).await {
-        Ok(finished) => finished.map(|()| api.predictions.now().reloaded.clone()),
+    match tokio::time::timeout(service.settings.reload_wait, reloaded).await {
+        Ok(finished) => finished.map(|()| service.predictions.now().reloaded()),
         Err(_) => Ok(Momentary::json(
             StatusCode::ACCEPTED,
             &Message { message: "A recarga continua; veja o resultado em /models" },

@@ -17,7 +17,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{Settings, entrance::Entrance};
+use crate::{
+    Settings,
+    entrance::Entrance,
+    events::{ConnectionFailed, ConnectionRefused, RequestsCutOff},
+    metrics::OpenConnection,
+};
 
 /// The most that is buffered of a request's head, and of an answer. The documented requests need a twentieth.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -53,7 +58,7 @@ pub(crate) async fn run(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    ConnectionRefused { error }.emit();
                     sleep(ACCEPT_RETRY).await;
                 }
             }
@@ -68,7 +73,7 @@ pub(crate) async fn run(
     // All permits are back when all connections have ended.
     let all = u32::try_from(bound).unwrap_or(u32::MAX);
     if timeout(settings.drain, permits.acquire_many(all)).await.is_err() {
-        tracing::warn!(seconds = settings.drain.as_secs(), "requests were still in progress at shutdown");
+        RequestsCutOff { waited: settings.drain }.emit();
     }
 }
 
@@ -78,6 +83,7 @@ async fn serve_connection(
     mut stopping: watch::Receiver<()>,
     idle: Duration,
 ) {
+    let _open = OpenConnection::begin();
     // Every answer is one write; there is nothing to wait for that could be sent along with it.
     let _ = stream.set_nodelay(true);
     // Begun and ended requests. Looking at a counter now and then is all that a request pays for the time limit.
@@ -108,7 +114,7 @@ async fn serve_connection(
             biased;
             result = connection.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(%error, "connection failed");
+                    ConnectionFailed { error }.emit();
                 }
                 return;
             }

@@ -1,8 +1,12 @@
 //! Compares what the API says with what its OpenAPI document says that it says.
 
-use std::sync::LazyLock;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use hyper::StatusCode;
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use crate::server::{Answer, Server, snapshot};
@@ -68,9 +72,14 @@ fn resolve(value: &Value) -> &Value {
 }
 
 fn check_schema(schema: &Value, instance: &Value, what: &str) {
-    let mut root = schema.clone();
-    root["components"] = CLOSED_COMPONENTS.clone();
-    let validator = jsonschema::options().should_validate_formats(true).build(&root).unwrap();
+    // Compiling a schema takes longer than most requests do.
+    static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
+    let compile = || {
+        let mut root = schema.clone();
+        root["components"] = CLOSED_COMPONENTS.clone();
+        Arc::new(jsonschema::options().should_validate_formats(true).build(&root).unwrap())
+    };
+    let validator = Arc::clone(VALIDATORS.lock().unwrap().entry(schema.to_string()).or_insert_with(compile));
     let errors: Vec<String> =
         validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{what}: {errors:#?} in {instance:#}");
@@ -82,7 +91,8 @@ fn every_example_obeys_its_schema() {
     for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
         for (status, response) in item["get"]["responses"].as_object().unwrap() {
             let Some(content) = resolve(response)["content"].get("application/json") else { continue };
-            if let Some(example) = content.get("example") {
+            let named = content["examples"].as_object().into_iter().flat_map(Map::values);
+            for example in content.get("example").into_iter().chain(named.map(|named| &named["value"])) {
                 check_schema(&content["schema"], example, &format!("the example of {path} ({status})"));
                 examples += 1;
             }

@@ -2,23 +2,20 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use hyper::StatusCode;
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::server::{Server, snapshot, without_predictions};
+use crate::server::{Server, TIMESTAMP, snapshot, without_predictions};
 
 #[tokio::test]
 async fn the_answers_are_the_documented_ones() {
     let server = Server::serving(snapshot(7)).await;
     for (path, expected) in [
         ("/", r#"{"message":"Cripto Prediction API","version":"1.0.0","docs":"/docs","health":"/health"}"#),
-        (
-            "/health",
-            r#"{"status":"healthy","models_loaded":true,"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"timestamp":"2025-07-29T21:30:00Z","geracao":7}"#,
-        ),
         ("/health/live", r#"{"status":"alive"}"#),
         (
             "/models",
-            r#"{"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"last_loaded":"2025-07-29T21:30:00Z","rejected":[{"key":"models/regressor_svr_20250730-0100.joblib","reason":"sklearn.svm._classes.SVR is not supported"}],"timestamp":"2025-07-29T21:30:00Z","geracao":7}"#,
+            r#"{"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"last_loaded":"2025-07-29T21:30:00Z","rejected":[{"key":"models/regressor_svr_20250730-0100.joblib","reason":"sklearn.svm._classes.SVR is not supported"}],"detalhes":{"regressor_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":2,"falhas":1},"classifier_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":1,"falhas":2}},"timestamp":"2025-07-29T21:30:00Z","geracao":7}"#,
         ),
         (
             "/symbols",
@@ -36,6 +33,24 @@ async fn the_answers_are_the_documented_ones() {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.text()), (StatusCode::OK, expected), "{path}");
         assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+    }
+    let health = server.get("/health").await;
+    let (health, age) = health.text().split_once(r#","idade_segundos":"#).unwrap();
+    assert_eq!(
+        health,
+        r#"{"status":"healthy","models_loaded":true,"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"timestamp":"2025-07-29T21:30:00Z","geracao":7"#
+    );
+    let expected = Timestamp::now().duration_since(TIMESTAMP.parse().unwrap()).as_secs();
+    let age: i64 = age.strip_suffix('}').unwrap().parse().unwrap();
+    assert!((expected - 60..=expected).contains(&age), "{age} is not {expected}");
+}
+
+#[tokio::test]
+async fn predictions_say_when_they_were_made() {
+    let server = Server::serving(snapshot(1)).await;
+    for path in ["/symbol/BTC", "/symbols", "/models"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.header("last-modified"), Some("Tue, 29 Jul 2025 21:30:00 GMT"), "{path}");
     }
 }
 
@@ -153,7 +168,7 @@ async fn pages_of_other_origins_may_read() {
     assert_eq!(preflight.status, StatusCode::NO_CONTENT);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, HEAD"));
-    assert_eq!(preflight.header("access-control-allow-headers"), Some("if-none-match"));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, if-none-match"));
 }
 
 #[tokio::test]

@@ -3,16 +3,30 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
+use api::Settings;
 use hyper::StatusCode;
 use serde_json::json;
-use shared::{Generation, MemoryStore, PredictionStore, PublishError, Snapshot, StoreError};
-use tokio::{net::TcpListener, sync::watch};
+use shared::{MemoryStore, PredictionStore};
+use tokio::net::TcpListener;
 
-use crate::server::{Connection, Server, snapshot};
+use crate::{
+    server::{Connection, Server, snapshot},
+    store::Distant,
+};
+
+/// Less than the answers of [`snapshot`] take together, and more than two of them.
+const FOR_SINGLE_ANSWERS: u64 = 2000;
+
+/// All answers in memory, and single ones from the store.
+const BOTH_WAYS: [u64; 2] = [256_000_000, FOR_SINGLE_ANSWERS];
+
+async fn distant(memory_budget: u64) -> Server<Distant> {
+    let settings = Settings { memory_budget, store_wait: Duration::from_millis(300), ..Settings::default() };
+    Server::over(Arc::new(Distant::default()), None, settings).await
+}
 
 #[tokio::test]
 async fn before_the_first_publication_the_api_says_that_it_has_nothing() {
@@ -55,11 +69,17 @@ async fn what_was_published_before_the_start_is_served_from_the_first_request_on
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_readers_see_whole_generations_without_a_gap_or_a_step_back() {
-    const LAST: u64 = 200;
-    let server = Server::serving(snapshot(1)).await;
+    readers_see_no_gap(Server::empty().await, 100).await;
+    for memory_budget in BOTH_WAYS {
+        readers_see_no_gap(distant(memory_budget).await, 50).await;
+    }
+}
+
+async fn readers_see_no_gap<Store: PredictionStore>(server: Server<Store>, last: u64) {
+    server.publish(snapshot(1)).await;
     let done = Arc::new(AtomicBool::new(false));
     let requests = Arc::new(AtomicUsize::new(0));
-    let readers: Vec<_> = ["/symbol/BTC", "/symbol/ETH", "/models", "/symbols", "/health"]
+    let readers: Vec<_> = ["/symbol/BTC", "/symbol/ETH", "/symbol/%42TC", "/models", "/symbols", "/health"]
         .into_iter()
         .map(|path| {
             let (address, done, requests) = (server.address, Arc::clone(&done), Arc::clone(&requests));
@@ -82,75 +102,173 @@ async fn concurrent_readers_see_whole_generations_without_a_gap_or_a_step_back()
             })
         })
         .collect();
-    for generation in 2..=LAST {
+    for generation in 2..=last {
         server.store.publish(Arc::new(snapshot(generation))).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    while server.get("/health").await.json()["geracao"] != LAST {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    server.serves(last).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     done.store(true, Ordering::Relaxed);
     for reader in readers {
-        assert_eq!(reader.await.unwrap(), LAST);
+        assert_eq!(reader.await.unwrap(), last);
     }
     assert!(requests.load(Ordering::Relaxed) > 100);
 }
 
-/// A store that is away while it is told to be.
-struct Unsteady {
-    memory: MemoryStore,
-    away: AtomicBool,
-}
+#[tokio::test]
+async fn a_store_that_is_away_takes_nothing_away_and_is_asked_again() {
+    for memory_budget in BOTH_WAYS {
+        let server = distant(memory_budget).await;
+        server.store.set_away(true);
+        let health = server.health(|health| health["status"] == "store_unavailable").await;
+        assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+        server.store.publish(Arc::new(snapshot(1))).await.unwrap();
+        server.store.set_away(false);
+        server.serves(1).await;
+        assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::OK);
 
-#[async_trait]
-impl PredictionStore for Unsteady {
-    async fn next_generation(&self) -> Result<Generation, StoreError> {
-        self.memory.next_generation().await
-    }
+        server.store.set_away(true);
+        server.store.publish(Arc::new(snapshot(2))).await.unwrap();
+        let health = server.health(|health| health["sem_contato_segundos"] == 1).await;
+        assert_eq!(health.status, StatusCode::OK);
+        let health = health.json();
+        assert_eq!((&health["status"], &health["geracao"]), (&json!("degraded"), &json!(1)));
+        assert_eq!(
+            health["detail"],
+            "sem contato com o armazenamento das previsões há 1 s; as últimas previsões lidas continuam servidas"
+        );
+        assert!(health["idade_segundos"].as_u64() > Some(3600), "{health}");
+        assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 1, "it was read before");
+        assert_eq!(server.get("/models").await.json()["geracao"], 1);
 
-    async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError> {
-        self.memory.publish(snapshot).await
-    }
-
-    async fn current(&self) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        if self.away.load(Ordering::Relaxed) {
-            return Err(StoreError { message: "connection refused".to_owned(), source: None });
-        }
-        self.memory.current().await
-    }
-
-    fn watch(&self) -> watch::Receiver<Option<Generation>> {
-        self.memory.watch()
+        server.store.set_away(false);
+        server.serves(2).await;
+        let health = server.get("/health").await.json();
+        assert_eq!((&health["status"], health.get("sem_contato_segundos")), (&json!("healthy"), None));
     }
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_takes_nothing_away_and_is_asked_again() {
-    let store = Arc::new(Unsteady { memory: MemoryStore::default(), away: AtomicBool::new(true) });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(
-        api::Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>).serve(listener, std::future::pending()),
-    );
-    let mut connection = Connection::open(address).await;
-    let health = connection.send("GET", "/health", &[]).await;
-    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(health.json()["status"], "store_unavailable");
-
-    let mut wait_for = async |generation: u64| {
-        while connection.send("GET", "/health", &[]).await.json()["geracao"] != generation {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+async fn an_operator_takes_a_generation_back() {
+    for memory_budget in BOTH_WAYS {
+        let server = distant(memory_budget).await;
+        server.publish(snapshot(1)).await;
+        server.publish(snapshot(2)).await;
+        assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 2);
+        server.store.take_back();
+        server.serves(1).await;
+        for path in ["/symbol/BTC", "/symbols", "/models"] {
+            assert_eq!(server.get(path).await.json()["geracao"], 1, "{path}");
         }
-    };
-    store.publish(Arc::new(snapshot(1))).await.unwrap();
-    store.away.store(false, Ordering::Relaxed);
-    wait_for(1).await;
+    }
+}
 
-    store.away.store(true, Ordering::Relaxed);
-    store.publish(Arc::new(snapshot(2))).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    wait_for(1).await;
-    store.away.store(false, Ordering::Relaxed);
-    wait_for(2).await;
+#[tokio::test]
+async fn a_store_that_was_emptied_takes_nothing_away_and_is_followed_from_the_start_again() {
+    for memory_budget in BOTH_WAYS {
+        let server = distant(memory_budget).await;
+        server.publish(snapshot(7)).await;
+        let before = server.get("/symbol/BTC").await;
+        server.store.forget_all();
+        let health = server.health(|health| health["status"] == "degraded").await;
+        assert_eq!(health.status, StatusCode::OK);
+        assert_eq!(health.json().get("sem_contato_segundos"), None);
+        assert!(health.json()["detail"].as_str().unwrap().contains("vazio"), "{}", health.text());
+        assert_eq!(server.get("/symbol/BTC").await.body, before.body);
+        server.publish(snapshot(2)).await;
+        assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 2);
+        assert_eq!(server.get("/health").await.json()["status"], "healthy");
+    }
+}
+
+#[tokio::test]
+async fn a_single_answer_is_read_once_however_many_ask_for_it() {
+    let server = distant(FOR_SINGLE_ANSWERS).await;
+    server.publish(snapshot(1)).await;
+    server.store.set_delay(Duration::from_millis(50));
+    let reads = || server.store.reads.load(Ordering::Relaxed);
+    for (path, status) in [
+        ("/symbol/BTC", StatusCode::OK),
+        ("/symbol/UNKNOWN", StatusCode::NOT_FOUND),
+        ("/symbols", StatusCode::OK),
+    ] {
+        let before = reads();
+        let askers: Vec<_> = (0..10)
+            .map(|_| {
+                let address = server.address;
+                tokio::spawn(async move { Connection::open(address).await.send("GET", path, &[]).await })
+            })
+            .collect();
+        for asker in askers {
+            assert_eq!(asker.await.unwrap().status, status, "{path}");
+        }
+        assert_eq!(server.get(path).await.status, status);
+        assert_eq!(reads() - before, 1, "{path}");
+    }
+    let whole = distant(256_000_000).await;
+    whole.publish(snapshot(1)).await;
+    for path in ["/symbol/BTC", "/symbol/DOGE", "/symbols", "/models"] {
+        let [single, whole] = [server.get(path).await, whole.get(path).await];
+        assert_eq!((&single.body, single.header("etag")), (&whole.body, whole.header("etag")), "{path}");
+    }
+    assert_eq!(whole.store.reads.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn more_answers_than_have_room_are_read_again() {
+    let server = distant(FOR_SINGLE_ANSWERS).await;
+    server.publish(snapshot(1)).await;
+    for _ in 0..3 {
+        for (symbol, status) in
+            [("BTC", 200), ("ETH", 200), ("DOGE", 200), ("A", 404), ("B", 404), ("C", 404)]
+        {
+            assert_eq!(server.get(&format!("/symbol/{symbol}")).await.status.as_u16(), status);
+        }
+    }
+    assert!(server.store.reads.load(Ordering::Relaxed) > 6);
+}
+
+#[tokio::test]
+async fn a_generation_that_the_store_gave_up_is_followed_by_the_current_one() {
+    for path in ["/symbol/BTC", "/symbols"] {
+        let server = distant(FOR_SINGLE_ANSWERS).await;
+        server.publish(snapshot(1)).await;
+        server.store.replace_in_silence(snapshot(2)).await;
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, &answer.json()["geracao"]), (StatusCode::OK, &json!(2)), "{path}");
+    }
+    let server = distant(FOR_SINGLE_ANSWERS).await;
+    server.publish(snapshot(1)).await;
+    server.store.forget_all();
+    not_readable(&server, "/symbol/BTC").await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_store_no_longer_than_it_was_told() {
+    let server = distant(FOR_SINGLE_ANSWERS).await;
+    server.publish(snapshot(1)).await;
+    assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::OK);
+    for slow in [true, false] {
+        if slow {
+            server.store.set_delay(Duration::from_secs(60));
+        } else {
+            server.store.set_delay(Duration::ZERO);
+            server.store.set_away(true);
+        }
+        for path in ["/symbol/ETH", "/symbol/%45TH", "/symbols"] {
+            let begun = Instant::now();
+            not_readable(&server, path).await;
+            assert!(begun.elapsed() < Duration::from_secs(10), "{path} took {:?}", begun.elapsed());
+        }
+        assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::OK, "it was read before");
+    }
+    server.store.set_away(false);
+    assert_eq!(server.get("/symbol/ETH").await.status, StatusCode::OK);
+}
+
+async fn not_readable(server: &Server<Distant>, path: &str) {
+    let answer = server.get(path).await;
+    let expected = json!({"detail": "as previsões não podem ser lidas agora; veja /health", "status": 503});
+    assert_eq!((answer.status.as_u16(), answer.json()), (503, expected), "{path}");
+    assert_eq!(answer.header("retry-after"), Some("5"), "{path}");
 }

@@ -7,5 +7,7 @@ mod connections;
 mod documented;
 mod endpoints;
 mod generations;
+mod metrics;
 mod reload;
 mod server;
+mod store;

@@ -107,3 +107,32 @@ async fn a_reload_that_fails_says_why_without_internals_and_takes_nothing_away()
     );
     assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 1);
 }
+
+#[tokio::test]
+async fn where_a_token_is_configured_a_reload_demands_it() {
+    let settings = Settings { reload_token: Some("s3cret".parse().unwrap()), ..Settings::default() };
+    let server = Server::start(
+        |store| {
+            let runs = AtomicU64::new(0);
+            Some(Arc::new(Reloading { store, takes: Duration::ZERO, runs, fails: false }))
+        },
+        settings,
+    )
+    .await;
+    for headers in [&[][..], &[("authorization", "Bearer other")], &[("authorization", "Basic s3cret")]] {
+        let answer = server.send("GET", "/reload", headers).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            answer.json(),
+            json!({
+                "detail": "a recarga exige o token configurado no servidor, em Authorization: Bearer",
+                "status": 401,
+            })
+        );
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"reload\""));
+    }
+    assert_eq!(server.get("/health").await.json()["status"], "no_predictions", "a reload has run");
+    let answer = server.send("GET", "/reload", &[("authorization", "Bearer s3cret")]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::OK, "other paths demand nothing");
+}

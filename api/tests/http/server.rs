@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use shared::{
     AssetPredictions, Generation, MemoryStore, Outcome, Prediction, PredictionFailure, PredictionStore,
-    RejectedArtifact, ServedModel, Snapshot,
+    RejectedArtifact, ServedModel, Snapshot, TraceId,
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -19,9 +19,9 @@ use crate::documented;
 pub(crate) const TIMESTAMP: &str = "2025-07-29T21:30:00Z";
 
 /// A server that stops when this is dropped.
-pub(crate) struct Server {
+pub(crate) struct Server<Store = MemoryStore> {
     pub(crate) address: SocketAddr,
-    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) store: Arc<Store>,
     pub(crate) shutdown: oneshot::Sender<()>,
     pub(crate) ended: JoinHandle<()>,
 }
@@ -45,10 +45,18 @@ impl Server {
         settings: Settings,
     ) -> Self {
         let store = Arc::new(MemoryStore::default());
+        let reload = reload(Arc::clone(&store));
+        Self::over(store, reload, settings).await
+    }
+}
+
+impl<Store: PredictionStore> Server<Store> {
+    /// A server over a store.
+    pub(crate) async fn over(store: Arc<Store>, reload: Option<Arc<dyn Reload>>, settings: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>).with_settings(settings);
-        if let Some(reload) = reload(Arc::clone(&store)) {
+        if let Some(reload) = reload {
             api = api.with_reload(reload);
         }
         let (shutdown, stop) = oneshot::channel();
@@ -62,8 +70,29 @@ impl Server {
     pub(crate) async fn publish(&self, snapshot: Snapshot) {
         let generation = snapshot.generation.0;
         self.store.publish(Arc::new(snapshot)).await.unwrap();
-        while self.get("/health").await.json()["geracao"].as_u64() < Some(generation) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        self.serves(generation).await;
+    }
+
+    /// Waits until a generation is served.
+    pub(crate) async fn serves(&self, generation: u64) {
+        self.health(|health| health["geracao"] == generation).await;
+    }
+
+    /// Waits until `/health` is so, and gives its answer.
+    pub(crate) async fn health(&self, so: impl Fn(&Value) -> bool) -> Answer {
+        let look = async {
+            loop {
+                let answer = self.get("/health").await;
+                if so(&answer.json()) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), look).await;
+        match in_time {
+            Ok(answer) => answer,
+            Err(_) => panic!("/health is not so: {}", self.get("/health").await.text()),
         }
     }
 
@@ -153,6 +182,7 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
     Snapshot {
         generation: Generation(generation),
         scored_at: timestamp,
+        trace_id: TraceId::new(),
         models: vec![model("regressor_rf"), model("classifier_rf")],
         rejected: vec![RejectedArtifact {
             key: "models/regressor_svr_20250730-0100.joblib".to_owned(),

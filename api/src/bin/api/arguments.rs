@@ -1,0 +1,171 @@
+//! What the program is told: by flags, or by variables of the same names.
+
+use std::{
+    env,
+    fmt::Display,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use api::ReloadToken;
+use aws::HttpUrl;
+use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
+use redis_store::{InvalidServers, Prefix, Servers};
+use shared::config::InvalidVariable;
+
+/// Serves predictions over HTTP from Redis, where the scorer publishes them.
+///
+/// GET /docs shows every endpoint. It starts whether or not Redis can be reached: until there are predictions it answers
+/// 503 with the reason, and when Redis goes away it keeps serving what it has.
+#[derive(Parser)]
+#[command(name = "api", version, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// The address to serve on. 0.0.0.0 is every network of this machine.
+    #[arg(long, env = "HOST", value_name = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    #[arg(value_parser = address)]
+    pub(crate) host: IpAddr,
+    /// The port to serve on. 0 is any free one.
+    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 8000)]
+    #[arg(value_parser = whole::<u16>(0..=u16::MAX))]
+    pub(crate) port: u16,
+    /// Where Redis is: redis://[user:password@]host:port, or rediss:// for TLS; several nodes separated by commas.
+    #[arg(long, env = "REDIS_URL", value_name = "REDIS_URL", hide_env_values = true)]
+    #[arg(default_value = "redis://127.0.0.1:6379")]
+    redis_url: String,
+    /// PEM certificates to trust with rediss:// instead of the system's.
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "REDIS_CA_FILE")]
+    redis_ca_file: Option<PathBuf>,
+    /// What all keys in Redis begin with, as the scorer has it.
+    #[arg(long, env = "REDIS_PREFIX", value_name = "REDIS_PREFIX", default_value = "cripto")]
+    redis_prefix: Prefix,
+    /// How often Redis is asked what is current although nothing was heard of it.
+    #[arg(
+        long,
+        env = "REDIS_POLL_MILLISECONDS",
+        value_name = "REDIS_POLL_MILLISECONDS",
+        default_value_t = 2000
+    )]
+    #[arg(value_parser = whole::<u64>(50..=60_000))]
+    redis_poll_milliseconds: u64,
+    /// Memory for answers, in MB (10^6 bytes). While all of a generation fit, requests never touch Redis; above, single
+    /// answers are read from it and those of late are kept. During a change two generations are in memory.
+    #[arg(long, env = "MEMORY_BUDGET_MB", value_name = "MEMORY_BUDGET_MB", default_value_t = 256)]
+    #[arg(value_parser = whole::<u64>(1..=1_000_000))]
+    memory_budget_mb: u64,
+    /// The scorer's queue in SQS, by which GET /reload asks for a reload. Without it, that answers 501.
+    #[arg(long, env = "QUEUE_URL", value_name = "QUEUE_URL")]
+    pub(crate) queue_url: Option<HttpUrl>,
+    /// The token that GET /reload demands as `Authorization: Bearer`. Without it, anybody may ask.
+    #[arg(long, env = "RELOAD_TOKEN", value_name = "RELOAD_TOKEN", hide_env_values = true)]
+    reload_token: Option<ReloadToken>,
+    /// For how many seconds GET /reload waits for the outcome before it answers 202.
+    #[arg(long, env = "RELOAD_WAIT", value_name = "RELOAD_WAIT", default_value_t = 30)]
+    #[arg(value_parser = whole::<u64>(1..=3600))]
+    reload_wait: u64,
+    /// The region of the queue. AWS_REGION, which EKS sets, comes first.
+    #[arg(long, env = "AWS_DEFAULT_REGION", value_name = "AWS_DEFAULT_REGION")]
+    #[arg(default_value = aws::Settings::DEFAULT_REGION)]
+    aws_default_region: String,
+    /// Where requests to AWS go instead, such as an emulator.
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "AWS_ENDPOINT_URL")]
+    aws_endpoint_url: Option<HttpUrl>,
+}
+
+const AFTER_HELP: &str = "\
+A variable that is empty counts as one that is not set, but for RELOAD_TOKEN, which is refused.
+
+RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json, NO_COLOR is honoured. They go to standard
+error. Credentials for SQS are found as the AWS SDK finds them.
+
+SIGTERM or Ctrl-C ends it after the requests in progress, 20 seconds later at most.
+
+Exit codes: 0 ended by a signal, 1 could not start, 2 a flag or a variable is wrong.";
+
+impl Arguments {
+    /// What flags and variables say. Ends the program where they say something wrong, or ask for help.
+    pub(crate) fn read() -> Self {
+        let command = Self::command().mut_args(|argument| {
+            let value = argument.get_env().and_then(env::var_os);
+            let is_unset = value.is_some_and(|value| value.is_empty()) && argument.get_id() != "reload_token";
+            if is_unset { argument.env(None) } else { argument }
+        });
+        let mut matches = command.get_matches();
+        Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// How the API serves.
+    pub(crate) fn api(&self) -> api::Settings {
+        api::Settings {
+            memory_budget: self.memory_budget_mb.saturating_mul(1_000_000),
+            reload_wait: Duration::from_secs(self.reload_wait),
+            reload_token: self.reload_token.clone(),
+            ..api::Settings::default()
+        }
+    }
+
+    /// Where Redis is. Ends the program if that cannot be used.
+    pub(crate) fn redis(&self) -> redis_store::Settings {
+        let servers = self.servers().unwrap_or_else(|wrong| wrong_setting(&wrong));
+        redis_store::Settings {
+            prefix: self.redis_prefix.clone(),
+            poll: Duration::from_millis(self.redis_poll_milliseconds),
+            ..redis_store::Settings::new(servers)
+        }
+    }
+
+    fn servers(&self) -> Result<Servers, InvalidVariable> {
+        let wrong_file = |expected| InvalidVariable {
+            variable: "REDIS_CA_FILE",
+            value: self.redis_ca_file.as_deref().map_or_else(String::new, |file| file.display().to_string()),
+            expected,
+        };
+        let ca = self.redis_ca_file.as_ref().map(fs::read).transpose();
+        let ca = ca.map_err(|error| wrong_file(format!("a file of PEM certificates ({error})")))?;
+        Servers::new(&self.redis_url, ca.as_deref()).map_err(|error| match error {
+            InvalidServers::Url { redacted, reason } => InvalidVariable {
+                variable: "REDIS_URL",
+                value: redacted,
+                expected: format!("redis://[user:password@]host:port, or rediss:// ({reason})"),
+            },
+            InvalidServers::Certificates(reason) => {
+                wrong_file(format!("PEM certificates, and rediss:// in REDIS_URL ({reason})"))
+            }
+        })
+    }
+
+    /// Where AWS is.
+    pub(crate) fn aws(&self) -> aws::Settings {
+        let region = env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+        aws::Settings {
+            region: region.unwrap_or_else(|| self.aws_default_region.clone()),
+            endpoint: self.aws_endpoint_url.clone(),
+            attempt_timeout: aws::Settings::DEFAULT_ATTEMPT_TIMEOUT,
+        }
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address such as 127.0.0.1 or ::1 expected")
+}
+
+/// Whole numbers of a range.
+fn whole<T: FromStr + PartialOrd + Display + Send + Sync>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    RangeInclusive<T>: Clone,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("a whole number from {} to {} expected", range.start(), range.end()))
+    }
+}
+
+/// Ends the program as a wrong flag does.
+pub(crate) fn wrong_setting(what: &dyn std::error::Error) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, what).exit()
+}
