@@ -105,7 +105,9 @@ pub async fn follow<E: EventSource>(
             }
         }
     }
+    // What is held first: closing waits for answers that are under way.
     work.release(&mut events, 0).await;
+    events.close().await;
 }
 
 /// Completes when the store can be reached and holds nothing although something was published.

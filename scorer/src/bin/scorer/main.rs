@@ -1,4 +1,11 @@
-//! The program `scorer`: scores a bucket once, or looks into an artifact.
+//! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, or looks into an artifact.
+
+#[cfg(feature = "worker")]
+mod observe;
+#[cfg(feature = "worker")]
+mod rollback;
+#[cfg(feature = "worker")]
+mod worker;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -14,8 +21,8 @@ use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswe
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: at least one asset was scored, or the artifact was read
-  1  nothing could be scored, or the artifact could not be read; the reasons are on standard error
+  0  done: ended by a signal, at least one asset scored, the artifact read
+  1  could not start, nothing could be scored, the artifact could not be read; the reasons are on standard error
   2  the command line is wrong
 
 A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
@@ -30,6 +37,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Consumes the bucket's events and keeps the published predictions up to date, until SIGTERM.
+    ///
+    /// Settings come from the environment or from flags of the same names. AWS credentials are found as the AWS SDKs
+    /// find them. RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json.
+    #[cfg(feature = "worker")]
+    #[command(after_help = EXIT_CODES)]
+    Worker(Box<worker::Worker>),
+    /// Serves the generation before the current one again, until a worker has something new to publish.
+    #[cfg(feature = "worker")]
+    #[command(after_help = EXIT_CODES)]
+    Rollback(rollback::Redis),
     /// Scores a bucket once and prints one documented /symbol answer per line (JSON lines).
     ///
     /// The newest version of each model that can be used, and each asset's newest row of the newest feature table
@@ -62,6 +80,10 @@ struct Inspect {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        #[cfg(feature = "worker")]
+        Command::Worker(arguments) => serve(worker::work(*arguments)),
+        #[cfg(feature = "worker")]
+        Command::Rollback(redis) => serve(rollback::roll_back(&redis)),
         Command::Score(arguments) => score(&arguments),
         Command::Inspect(arguments) => print_inspection(&arguments),
     };
@@ -74,6 +96,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[cfg(feature = "worker")]
+fn serve(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    shared::telemetry::init()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A model that is being read on a thread of its own is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn score(arguments: &Score) -> anyhow::Result<ExitCode> {
