@@ -57,6 +57,8 @@ cases() { # cases NAME
     fi
 }
 
+need redis-server redis-server
+need openssl openssl
 need cc gcc
 need c++ g++
 need chromium chromium
@@ -68,10 +70,12 @@ environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 j
 environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 pyarrow==26.0.1
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
+environment ministack ministack==1.5.33
 for name in sk1.1 sk1.3 sk1.5 sk1.7 sk1.9; do cases "$name"; done
 
 export CRIPTO_CASES=$CACHE/cases
 export CRIPTO_PYTHON=$CACHE/venv/sk1.9/bin/python
+export CRIPTO_MINISTACK=$CACHE/venv/ministack/bin/ministack
 export CRIPTO_REQUIRE_BROWSER=1
 
 say "formatting"

@@ -1,0 +1,13 @@
+//! From an upload to an answer, and everything that may go wrong in between.
+//!
+//! Needs `redis-server`, and ministack by `CRIPTO_MINISTACK`; and both programs, built in the profile of the tests.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a test's own means is a failure")]
+
+mod faults;
+mod killed;
+mod path;
+mod process;
+mod proxy;
+mod reload;
+mod system;
