@@ -49,6 +49,9 @@ MAD_TO_SIGMA = 1.4826
 
 def parse_number(text: str) -> float:
     """The correctly rounded value of `text`; missing if it is not a number."""
+    if not isinstance(text, str) or "_" in text or not text.isascii():
+        # Numbers of Python's, but not of pandas'; and cells of a line that is too short.
+        return math.nan
     try:
         return float(text)
     except ValueError:
