@@ -5,7 +5,7 @@
 #
 # Needs a Rust toolchain, Python 3.11 with venv, and, where it may not install them itself, a C and C++ compiler and Chromium.
 # Everything that is installed goes to $CRIPTO_CACHE (default ~/.cache/cripto-prediction); build products too when $CI
-# is set, so that a second run is short.
+# is set, so that a second run is short. Features are also computed from the candles of $CRIPTO_RAW, if it names a raw.csv.
 set -euo pipefail
 cd "$(dirname "$0")"
 

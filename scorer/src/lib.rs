@@ -1,6 +1,7 @@
 //! From a bucket to a published snapshot of predictions.
 //!
-//! * **For:** finding out what is in force in a bucket ([`catalogue`]), reading feature tables ([`tables`]), asking
+//! * **For:** finding out what is in force in a bucket ([`catalogue`]), reading feature tables ([`tables`]) or
+//!   computing them from candles ([`features`]), asking
 //!   every model about every asset's newest row ([`score`]), and keeping the published snapshot up to date as the
 //!   bucket changes ([`Engine`], [`follow()`]).
 //! * **Comes in:** objects by way of a [`shared::ObjectStore`], changes by way of a [`shared::EventSource`]. Both have
@@ -18,6 +19,7 @@ mod admission;
 pub mod catalogue;
 mod engine;
 mod events;
+pub mod features;
 mod folder;
 mod folder_watch;
 mod follow;

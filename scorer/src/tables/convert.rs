@@ -69,7 +69,7 @@ pub(super) fn instants(name: &str, series: &Series) -> Result<Vec<Option<Timesta
 }
 
 /// The instant that a text names: a day, a time of a day (in UTC), or an instant with an offset.
-pub(super) fn parse_instant(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     // In this order, since a time of a day may be followed by an offset that it does not heed.
     text.parse::<Timestamp>().ok().or_else(|| {

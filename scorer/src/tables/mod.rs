@@ -19,7 +19,9 @@ use models::Table;
 use shared::Asset;
 use thiserror::Error;
 
+pub(crate) use convert::parse_instant;
 pub use csv::{AssetRow, newest_row_of_csv};
+pub(crate) use parquet::unusable_rows;
 
 /// The column that says which asset a row is about.
 pub const ASSET_COLUMN: &str = "ativo";
@@ -94,7 +96,7 @@ pub enum TableError {
     /// The table exceeds a limit.
     #[error("the table has {found} {unit}, and at most {limit} are read")]
     TooLarge {
-        /// `bytes` or `rows`.
+        /// `bytes`, `rows` or `lines`.
         unit: &'static str,
         /// How many there are.
         found: u64,
@@ -151,7 +153,7 @@ pub fn read_parquet(
     without_panic("parquet", || parquet::whole(content.to_vec(), columns, limits))
 }
 
-fn without_panic<T>(
+pub(crate) fn without_panic<T>(
     format: &'static str,
     read: impl FnOnce() -> Result<T, TableError>,
 ) -> Result<T, TableError> {
@@ -161,13 +163,13 @@ fn without_panic<T>(
     })
 }
 
-fn check(unit: &'static str, found: usize, limit: u64) -> Result<(), TableError> {
+pub(crate) fn check(unit: &'static str, found: usize, limit: u64) -> Result<(), TableError> {
     match u64::try_from(found) {
         Ok(found) if found <= limit => Ok(()),
         found => Err(TableError::TooLarge { unit, found: found.unwrap_or(u64::MAX), limit }),
     }
 }
 
-fn day(instant: Timestamp) -> Date {
+pub(crate) fn day(instant: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }

@@ -171,7 +171,7 @@ impl File {
                 }
             }
         }
-        Ok((newest, unusable(without_asset, refused)))
+        Ok((newest, unusable_rows(without_asset, refused)))
     }
 
     /// A table of what `choose` takes of each column.
@@ -196,7 +196,8 @@ impl File {
     }
 }
 
-fn unusable(without_asset: usize, refused: BTreeMap<String, usize>) -> Vec<UnusableRows> {
+/// Rows without an asset, and rows of texts that are none, as reports: the first of them one by one.
+pub(crate) fn unusable_rows(without_asset: usize, refused: BTreeMap<String, usize>) -> Vec<UnusableRows> {
     let mut reports = Vec::new();
     if without_asset > 0 {
         reports.push(UnusableRows { rows: without_asset, reason: format!("{ASSET_COLUMN:?} is missing") });

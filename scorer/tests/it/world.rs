@@ -1,7 +1,9 @@
 //! What the tests share: the sample bucket, tables made by Python, and a bucket to change.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, OnceLock},
@@ -27,6 +29,16 @@ pub(crate) const SAMPLE_TABLE: &str = "features/cripto_features_20250729.parquet
 /// The version of the models in the sample bucket.
 pub(crate) const SAMPLE_VERSION: &str = "20250729-2130";
 
+/// Runs one of the Python scripts beside the tests.
+pub(crate) fn python(script: &str, arguments: &[&OsStr]) {
+    let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
+    let run = Command::new(&python).arg(script).args(arguments).output();
+    let wanted = "these tests need Python with pandas and pyarrow; name it in CRIPTO_PYTHON";
+    let run = run.unwrap_or_else(|error| panic!("{}: {error}; {wanted}", python.display()));
+    assert!(run.status.success(), "{}: {}\n{wanted}", python.display(), String::from_utf8_lossy(&run.stderr));
+}
+
 /// The folder of tables that `make_tables.py` writes, made once.
 pub(crate) fn python_tables() -> &'static Path {
     static TABLES: OnceLock<TempDir> = OnceLock::new();
@@ -40,13 +52,8 @@ pub(crate) fn python_models() -> &'static Path {
 }
 
 fn made_by(script: &str, input: &Path) -> TempDir {
-    let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
     let folder = tempfile::tempdir().unwrap();
-    let run = Command::new(&python).arg(script).arg(input).arg(folder.path()).output();
-    let wanted = "these tests need Python with pandas, pyarrow and scikit-learn; name it in CRIPTO_PYTHON";
-    let run = run.unwrap_or_else(|error| panic!("{}: {error}; {wanted}", python.display()));
-    assert!(run.status.success(), "{}: {}\n{wanted}", python.display(), String::from_utf8_lossy(&run.stderr));
+    python(script, &[input.as_ref(), folder.path().as_ref()]);
     folder
 }
 

@@ -1,0 +1,142 @@
+//! The feature table as models read it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, civil::Date};
+use models::{Column, Table, TextColumn};
+use rayon::prelude::*;
+use shared::Asset;
+
+use super::{
+    AssetFeatures, Features,
+    candles::Price,
+    columns::{HIGHEST_CLOSE, Values},
+};
+use crate::tables::{ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, unusable_rows};
+
+/// The close of the asset's next row, which regressors are trained to predict.
+pub const NEXT_CLOSE: &str = "fechamento_next";
+/// Whether the next close is higher (1) or not (0), which classifiers are trained to predict.
+pub const NEXT_DIRECTION: &str = "direction_next";
+
+/// A row: the place of its asset, and its own among those of the asset.
+type Place = (usize, usize);
+
+impl Features {
+    /// Each asset's newest row, the same as [`NewestRows::from_parquet`] reads from this table's parquet file.
+    ///
+    /// # Errors
+    /// No row has an asset's symbol.
+    pub fn newest_rows(&self) -> Result<NewestRows, TableError> {
+        let mut newest: BTreeMap<Asset, (Date, Place)> = BTreeMap::new();
+        let mut refused: BTreeMap<String, usize> = BTreeMap::new();
+        for (place, asset) in self.assets.iter().enumerate() {
+            let rows = asset.candles.rows();
+            let (Some(day), Some(row)) = (asset.candles.days.last(), rows.checked_sub(1)) else { continue };
+            match asset.candles.symbol.parse::<Asset>() {
+                // Symbols in different cases may name one asset.
+                Ok(symbol) => {
+                    let found = (*day, (place, row));
+                    newest.entry(symbol).and_modify(|known| *known = (*known).max(found)).or_insert(found);
+                }
+                Err(error) => _ = refused.insert(error.to_string(), rows),
+            }
+        }
+        let mut unusable = self.unusable.clone();
+        unusable.extend(unusable_rows(0, refused));
+        if newest.is_empty() {
+            return Err(TableError::NoRows { unusable });
+        }
+        let places: Vec<Place> = newest.values().map(|(_, place)| *place).collect();
+        let table = Table::new(self.columns(&places))?;
+        let assets = newest.into_iter().map(|(asset, (day, _))| (asset, Some(day))).collect();
+        Ok(NewestRows { table, assets, unusable })
+    }
+
+    /// The rows that models are trained on: those whose asset has a next row with a close.
+    ///
+    /// Sorted by day and asset. The columns are those of the feature table, `data` in days since 1970-01-01, without
+    /// `max_acum`, and the targets [`NEXT_CLOSE`] and [`NEXT_DIRECTION`].
+    ///
+    /// # Errors
+    /// There is no such row.
+    pub fn training_rows(&self) -> Result<Table, TableError> {
+        let mut rows: Vec<(Date, Place, f64, f64)> = Vec::new();
+        for (place, asset) in self.assets.iter().enumerate() {
+            let closes = asset.numbers(Price::Close.column());
+            let days = asset.candles.days.iter().zip(closes).zip(closes.iter().skip(1)).enumerate();
+            rows.extend(
+                days.filter(|(_, (_, next))| !next.is_nan())
+                    .map(|(row, ((day, close), next))| (*day, (place, row), *close, *next)),
+            );
+        }
+        if rows.is_empty() {
+            return Err(TableError::NoRows { unusable: self.unusable.clone() });
+        }
+        // Places are in the order of assets.
+        rows.sort_unstable_by_key(|(day, place, ..)| (*day, *place));
+        let places: Vec<Place> = rows.iter().map(|(_, place, ..)| *place).collect();
+        let number = |of: fn(&(Date, Place, f64, f64)) -> f64| Column::Number(rows.iter().map(of).collect());
+        let days = number(|(day, ..)| days_since_epoch(*day).into());
+        let next_close = number(|(.., next)| *next);
+        let next_direction = number(|(.., close, next)| f64::from(next > close));
+        let mut columns = self.columns(&places);
+        columns.retain(|(name, _)| *name != HIGHEST_CLOSE);
+        columns.insert(1, (DATE_COLUMN, days));
+        columns.extend([(NEXT_CLOSE, next_close), (NEXT_DIRECTION, next_direction)]);
+        Ok(Table::new(columns)?)
+    }
+
+    /// `ativo` and all columns of features, of these rows.
+    fn columns(&self, places: &[Place]) -> Vec<(&'static str, Column)> {
+        let symbols =
+            places.iter().map(|(asset, _)| self.assets.get(*asset).map(|asset| &*asset.candles.symbol));
+        let names: Vec<&'static str> = self.column_names().collect();
+        let columns = names.into_par_iter().enumerate().map(|(place, name)| {
+            let columns: Vec<Option<&Values>> =
+                self.assets.iter().map(|asset| asset.columns.get(place).map(|(_, values)| values)).collect();
+            (name, gathered(&columns, places))
+        });
+        let mut columns: Vec<(&'static str, Column)> = columns.collect();
+        columns.insert(0, (ASSET_COLUMN, Column::Text(symbols.collect::<TextColumn>())));
+        columns
+    }
+
+    /// The names of the columns of features, in order.
+    pub(super) fn column_names(&self) -> impl Iterator<Item = &'static str> {
+        self.assets.first().into_iter().flat_map(|asset| asset.columns.iter().map(|(name, _)| *name))
+    }
+}
+
+impl AssetFeatures {
+    fn numbers(&self, name: &str) -> &[f64] {
+        match self.columns.iter().find(|(known, _)| *known == name) {
+            Some((_, Values::Numbers(numbers))) => numbers,
+            _ => &[],
+        }
+    }
+}
+
+/// The values of one column in these rows; `columns` has that column of each asset.
+fn gathered(columns: &[Option<&Values>], places: &[Place]) -> Column {
+    let values = || places.iter().map(|(asset, row)| (columns.get(*asset).copied().flatten(), *row));
+    if matches!(columns.first(), Some(Some(Values::Words(_)))) {
+        return Column::text(values().map(|(values, row)| match values {
+            Some(Values::Words(words)) => words.get(row).copied(),
+            _ => None,
+        }));
+    }
+    let number = |(values, row): (Option<&Values>, usize)| match values {
+        Some(Values::Numbers(numbers)) => numbers.get(row).copied(),
+        Some(Values::Integers(integers)) => integers.get(row).map(|integer| f64::from(*integer)),
+        _ => None,
+    };
+    Column::Number(values().map(|place| number(place).unwrap_or(f64::NAN)).collect())
+}
+
+/// Days since 1970-01-01.
+pub(super) fn days_since_epoch(day: Date) -> i32 {
+    let since_epoch: SignedDuration = day.duration_since(Date::constant(1970, 1, 1));
+    // Years have at most four digits.
+    i32::try_from(since_epoch.as_hours() / 24).unwrap_or_default()
+}
