@@ -118,8 +118,55 @@ fn an_artifact_can_be_looked_into() {
 }
 
 #[test]
+fn a_feature_table_is_computed_from_candles_and_can_be_scored() {
+    let bucket = FolderBucket::sample();
+    let raw = sample_bucket().join("raw.csv");
+    let table = bucket.path().join(crate::world::SAMPLE_TABLE);
+    std::fs::remove_file(&table).unwrap();
+    let written = scorer(&["features", raw.to_str().unwrap(), "--out", table.to_str().unwrap()]);
+    assert!(written.status.success() && written.stderr.is_empty(), "{}", text(&written.stderr));
+    assert!(text(&written.stdout).contains("assets to 2025-07-29"), "{}", text(&written.stdout));
+    let scored =
+        |bucket: &std::path::Path| scorer(&["score", "--bucket", bucket.to_str().unwrap(), "--ativo", "BTC"]);
+    let (ours, theirs) = (answers(&scored(bucket.path())), answers(&scored(&sample_bucket())));
+    assert_eq!(ours[0]["modelos"]["regressor_rf"], theirs[0]["modelos"]["regressor_rf"]);
+
+    let left: Vec<_> = std::fs::read_dir(table.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "an unfinished file was left behind");
+}
+
+#[test]
+fn a_feature_table_that_cannot_be_made_is_a_failure_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("empty.csv"), "").unwrap();
+    std::fs::write(path("commas.csv"), "ativo,data\nBTC,2025-02-20\n").unwrap();
+    std::fs::write(path("good.csv"), "h\nBTC|2025-02-20\nBTC|soon\n").unwrap();
+    let out = path("new/folder/out.parquet");
+    for (raw, reason) in [
+        (path("missing.csv"), "cannot be read: No such file"),
+        (path(""), "cannot be read"),
+        (path("empty.csv"), "is not a usable raw.csv: the table has no usable row"),
+        (path("commas.csv"), "no day as in 2025-02-20"),
+    ] {
+        let output = scorer(&["features", &raw, "--out", &out]);
+        assert_eq!(output.status.code(), Some(1), "{raw}");
+        assert!(text(&output.stderr).contains(reason), "{raw}: {}", text(&output.stderr));
+    }
+    assert!(!std::path::Path::new(&out).exists());
+
+    let output = scorer(&["features", &path("good.csv"), "--out", &out]);
+    assert!(output.status.success() && text(&output.stderr).contains("1 rows cannot be used"));
+    let onto_a_folder = scorer(&["features", &path("good.csv"), "--out", &path("new/folder")]);
+    assert_eq!(onto_a_folder.status.code(), Some(1));
+    assert!(text(&onto_a_folder.stderr).contains("cannot be written"), "{}", text(&onto_a_folder.stderr));
+    assert_eq!(scorer(&["features", &path("good.csv")]).status.code(), Some(2));
+}
+
+#[test]
 fn the_help_documents_the_exit_codes() {
-    for arguments in [&["--help"][..], &["score", "--help"], &["inspect", "--help"]] {
+    for arguments in [&["--help"][..], &["score", "--help"], &["inspect", "--help"], &["features", "--help"]]
+    {
         assert!(text(&scorer(arguments).stdout).contains("Exit codes:"), "{arguments:?}");
     }
 }

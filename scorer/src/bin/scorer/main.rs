@@ -1,5 +1,7 @@
-//! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, or looks into an artifact.
+//! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, looks into an artifact, or
+//! computes a feature table.
 
+mod features;
 #[cfg(feature = "worker")]
 mod observe;
 #[cfg(feature = "worker")]
@@ -21,8 +23,8 @@ use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswe
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: ended by a signal, at least one asset scored, the artifact read
-  1  could not start, nothing could be scored, the artifact could not be read; the reasons are on standard error
+  0  done: ended by a signal, at least one asset scored, the artifact read, the feature table written
+  1  could not start, nothing could be scored, read or written; the reasons are on standard error
   2  the command line is wrong
 
 A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
@@ -57,6 +59,12 @@ enum Command {
     /// Prints what is inside a .joblib artifact: pipeline steps, columns, parameters, trees, versions.
     #[command(after_help = EXIT_CODES)]
     Inspect(Inspect),
+    /// Computes the feature table of a raw.csv and writes it as parquet.
+    ///
+    /// RAW holds daily candles: a header, then lines of
+    /// ativo|data|timestamp|maximo|minimo|abertura|fechamento|volumefrom|volumeto.
+    #[command(after_help = EXIT_CODES)]
+    Features(features::Arguments),
 }
 
 #[derive(Args)]
@@ -86,6 +94,7 @@ fn main() -> ExitCode {
         Command::Rollback(redis) => serve(rollback::roll_back(&redis)),
         Command::Score(arguments) => score(&arguments),
         Command::Inspect(arguments) => print_inspection(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
     };
     match result {
         Ok(code) => code,

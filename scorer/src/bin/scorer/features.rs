@@ -1,0 +1,35 @@
+//! `scorer features`.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Args;
+use scorer::{
+    Progress,
+    features::{Features, LIMITS, read_raw_file},
+};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The candles.
+    raw: PathBuf,
+    /// The table to write; folders on the way are made.
+    #[arg(long = "out", value_name = "FILE.parquet")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let candles = read_raw_file(&arguments.raw, &LIMITS, &Progress::on_terminal())?;
+    for rows in candles.unusable() {
+        eprintln!("scorer: {}: {} rows cannot be used: {}", arguments.raw.display(), rows.rows, rows.reason);
+    }
+    let features = Features::compute(candles);
+    features.save(&arguments.out)?;
+    let (rows, assets) = (features.rows(), features.assets());
+    let newest = features.newest_day().map(|day| format!(" to {day}")).unwrap_or_default();
+    writeln!(io::stdout(), "{}: {rows} rows of {assets} assets{newest}", arguments.out.display())?;
+    Ok(ExitCode::SUCCESS)
+}
