@@ -1,9 +1,10 @@
 //! What `bench/compare.py` measures of this project.
 //!
 //! Each subcommand is one kind of process of a benchmark: `load` and `decompress` measure once and end, so that
-//! their peak memory is their own; `worker` measures whatever it is asked for, line by line, in turn with the other
+//! their peak memory is their own; `worker` and `features` measure whatever they are asked for, line by line, in turn with the other
 //! engines' workers; `serve` and `constant` are servers for an HTTP load generator. Results are JSON lines.
 
+mod features;
 mod load;
 mod server;
 mod worker;
@@ -38,6 +39,14 @@ enum Command {
         #[arg(required = true)]
         models: Vec<PathBuf>,
     },
+    /// Measures bursts of the feature job as asked on standard input.
+    Features {
+        /// Threads of the pool that computes.
+        #[arg(long, value_name = "N")]
+        threads: usize,
+        /// The candles.
+        raw: PathBuf,
+    },
     /// Scores a bucket once and serves the predictions until standard input ends.
     Serve {
         /// The bucket.
@@ -66,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Command::Load { file } => load::load(&file),
         Command::Decompress { file } => load::decompress(&file),
         Command::Worker { rows, threads, models } => worker::work(&rows, threads, &models),
+        Command::Features { threads, raw } => features::work(&raw, threads),
         Command::Serve { bucket, port } => server::run(server::api(&bucket, port)),
         Command::Constant { path, body, port } => server::run(server::constant(&path, &body, port)),
     }

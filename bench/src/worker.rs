@@ -38,7 +38,7 @@ enum Work {
 
 /// How often something is run.
 #[derive(Deserialize, Clone, Copy, Default)]
-struct Burst {
+pub(crate) struct Burst {
     /// Whether one run that is not counted comes first.
     warm_up: bool,
     least_runs: usize,
@@ -48,7 +48,7 @@ struct Burst {
 
 /// A burst's result.
 #[derive(Serialize)]
-struct Measured {
+pub(crate) struct Measured {
     median_ms: f64,
     runs: usize,
 }
@@ -135,7 +135,7 @@ fn answer_with_predictions(model: &Model, table: &Table) -> anyhow::Result<()> {
     }
 }
 
-fn answer_with(answer: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn answer_with(answer: &impl Serialize) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     serde_json::to_writer(&mut output, answer)?;
     writeln!(output)?;
@@ -145,7 +145,7 @@ fn answer_with(answer: &impl Serialize) -> anyhow::Result<()> {
 impl Burst {
     const MOST_RUNS: usize = 2000;
 
-    fn measure(self, mut run: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Measured> {
+    pub(crate) fn measure(self, mut run: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Measured> {
         if self.warm_up {
             run()?;
         }
