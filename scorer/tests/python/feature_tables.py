@@ -114,51 +114,58 @@ def make(out: Path, raw_files: list) -> None:
 # Comparison.
 
 
-def extended(values) -> np.ndarray:
-    numbers = np.asarray(values, dtype=np.longdouble)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+class Windows:
+    """Windows of candles, each of its own rows: of all assets at once, since there may be thousands."""
 
+    WIDEST = 20
 
-def windows(values, width: int) -> np.ndarray:
-    padded = np.concatenate([np.full(width - 1, np.nan, np.longdouble), extended(values)])
-    return np.lib.stride_tricks.sliding_window_view(padded, width)
+    def __init__(self, candles: pd.DataFrame) -> None:
+        asset = candles.groupby("ativo", sort=False).ngroup().to_numpy()
+        # Before the first row of each asset there are rows without values.
+        self.places = np.arange(len(candles)) + (self.WIDEST - 1) * (asset + 1)
 
+    def of(self, values, width: int) -> np.ndarray:
+        numbers = np.asarray(values, dtype=np.longdouble)
+        apart = np.full(self.places[-1] + 1, np.nan, np.longdouble)
+        apart[self.places] = np.where(np.isfinite(numbers), numbers, np.nan)
+        return np.lib.stride_tricks.sliding_window_view(apart, width)[self.places - (width - 1)]
 
-def mean(values, width: int, at_least: int) -> np.ndarray:
-    window = windows(values, width)
-    known = (~np.isnan(window)).sum(axis=1)
-    sums = np.array([math.fsum(row) for row in np.nan_to_num(window).astype("float64").tolist()])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known >= at_least, sums / known, np.nan)
+    def mean(self, values, width: int, at_least: int) -> np.ndarray:
+        window = self.of(values, width)
+        known = (~np.isnan(window)).sum(axis=1)
+        sums = np.array([math.fsum(row) for row in np.nan_to_num(window).astype("float64").tolist()])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(known >= at_least, sums / known, np.nan)
 
-
-def deviation(values, width: int, at_least: int) -> np.ndarray:
-    window = windows(values, width)
-    known = (~np.isnan(window)).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = window - (np.nansum(window, axis=1) / known)[:, None]
-        # A window of equal values has none, whatever the mean was rounded to.
-        highest, lowest = (np.where(np.isnan(window), end, window) for end in (-np.inf, np.inf))
-        centred[highest.max(axis=1) == lowest.min(axis=1)] = 0
-        return np.where(known >= at_least, np.sqrt(np.nansum(centred**2, axis=1) / (known - 1)), np.nan)
+    def deviation(self, values, width: int, at_least: int) -> np.ndarray:
+        window = self.of(values, width)
+        known = (~np.isnan(window)).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            centred = window - (np.nansum(window, axis=1) / known)[:, None]
+            # A window of equal values has none, whatever the mean was rounded to.
+            highest, lowest = (np.where(np.isnan(window), end, window) for end in (-np.inf, np.inf))
+            centred[highest.max(axis=1) == lowest.min(axis=1)] = 0
+            return np.where(known >= at_least, np.sqrt(np.nansum(centred**2, axis=1) / (known - 1)), np.nan)
 
 
 def windowed_columns(candles: pd.DataFrame) -> dict:
-    """The columns that pandas would carry sums for, of one asset."""
+    """The columns that pandas would carry sums for."""
+    windows = Windows(candles)
     opening, closing, volume = candles["abertura"], candles["fechamento"], candles["volumefrom"]
     high, low = (candles[column].where(candles[column] > 0) for column in ("maximo", "minimo"))
-    before = closing.shift(1)
+    before = closing.groupby(candles["ativo"], sort=False).shift(1)
     ranges = pd.concat([(high - low).abs(), (high - before).abs(), (low - before).abs()], axis=1)
+    log_ranges = np.log((high + 1e-9) / (low + 1e-9)) ** 2
     return {
-        "valor_mm_5": mean(closing, 5, 1),
-        "valor_mm_20": mean(closing, 20, 1),
-        "volatilidade_5": deviation(closing, 5, 2),
-        "abertura_mm_5": mean(opening, 5, 1),
-        "abertura_mm_20": mean(opening, 20, 1),
-        "volume_mm_5": mean(volume, 5, 1),
-        "volume_mm_20": mean(volume, 20, 1),
-        "parkinson_10": np.sqrt(mean(np.log((high + 1e-9) / (low + 1e-9)) ** 2, 10, 5) / (4 * np.log(2))),
-        "atr_14": mean(ranges.max(axis=1), 14, 3),
+        "valor_mm_5": windows.mean(closing, 5, 1),
+        "valor_mm_20": windows.mean(closing, 20, 1),
+        "volatilidade_5": windows.deviation(closing, 5, 2),
+        "abertura_mm_5": windows.mean(opening, 5, 1),
+        "abertura_mm_20": windows.mean(opening, 20, 1),
+        "volume_mm_5": windows.mean(volume, 5, 1),
+        "volume_mm_20": windows.mean(volume, 20, 1),
+        "parkinson_10": np.sqrt(windows.mean(log_ranges, 10, 5) / (4 * math.log(2))),
+        "atr_14": windows.mean(ranges.max(axis=1), 14, 3),
     }
 
 
@@ -166,12 +173,12 @@ def expected(csv: Path) -> pd.DataFrame:
     raw = features.read_raw(csv)
     table = features.compute_features(raw)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        parts = [pd.DataFrame(windowed_columns(part), index=part.index) for _, part in raw.groupby("ativo", sort=False)]
-    for column, values in pd.concat(parts).items():
+        columns = windowed_columns(raw)
+    for column, values in columns.items():
         exact = values.astype("float64")
-        carried = (table[column] - exact).abs()
+        carried = np.abs(table[column].to_numpy() - exact)
         # The same definition all the same: what pandas rounds away is small beside the largest value there is.
-        assert not (carried > 1e-6 * exact.abs().max()).any(), column
+        assert not (carried > 1e-6 * np.nanmax(np.abs(exact), initial=0)).any(), column
         table[column] = exact
     return table
 
