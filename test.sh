@@ -59,6 +59,7 @@ cases() { # cases NAME
 
 need redis-server redis-server
 need openssl openssl
+need faketime faketime
 need cc gcc
 need c++ g++
 need chromium chromium

@@ -17,7 +17,10 @@ static SNAPSHOT_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
 });
 
 static GENERATION: LazyLock<IntGauge> = LazyLock::new(|| {
-    registered(IntGauge::new("cripto_store_generation", "The current generation of the store, 0 without one."))
+    registered(IntGauge::new(
+        "cripto_store_generation",
+        "The current generation of the store, 0 without one.",
+    ))
 });
 
 static UNREACHABLE: LazyLock<IntGauge> = LazyLock::new(|| {
