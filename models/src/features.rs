@@ -36,6 +36,11 @@ pub(crate) const fn key(number: f32) -> i32 {
     bits ^ ((bits >> 31) & i32::MAX)
 }
 
+/// The number that has this [key].
+pub(crate) const fn number(key: i32) -> f32 {
+    f32::from_bits((key ^ ((key >> 31) & i32::MAX)).cast_unsigned())
+}
+
 /// Which values an estimator refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepts {

@@ -77,6 +77,13 @@ impl Ensemble {
         self.sums.len()
     }
 
+    /// Whether all sums have as many trees.
+    pub(crate) fn has_equal_sums(&self) -> bool {
+        self.sums
+            .windows(2)
+            .all(|pair| matches!(pair, [first, second] if first.trees.len() == second.trees.len()))
+    }
+
     /// Adds the leaves of all trees to initial values, sum by sum and row by row: `sums[sum][row * width + value]`.
     pub(crate) fn add_leaves(&self, batches: &[Batch], initial: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut sums = initial.to_vec();

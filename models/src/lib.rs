@@ -2,7 +2,8 @@
 //!
 //! * **For:** loading pipelines that scikit-learn 1.0 to 1.9 fitted and `joblib` or `pickle` wrote, without Python
 //!   and without executing the pickle, and predicting from tables of named columns as fast as the machine allows.
-//! * **Comes in, goes out:** [`Model::read`] takes bytes; [`Model::predict`] takes a [`Table`] and gives
+//! * **Comes in, goes out:** [`Model::read`] takes bytes of an artifact, [`Model::read_parameters`] those of a
+//!   parameter file, which [`Model::write_parameters`] writes; [`Model::predict`] takes a [`Table`] and gives
 //!   [`Predictions`]. A model implements linfa's `PredictInplace`.
 //! * **Must never know:** where bytes come from or tables are kept (files, buckets, polars), asynchronous runtimes,
 //!   what a model or a column means to the application.
@@ -25,6 +26,7 @@ mod features;
 mod forest;
 mod linear;
 mod model;
+mod parameters;
 mod pipeline;
 mod predictions;
 mod shallow;
@@ -34,6 +36,7 @@ mod tree;
 
 pub use artifact::{Limits, ReadError};
 pub use model::{Model, Prepared};
+pub use parameters::{InexpressibleError, ParametersError};
 pub use predictions::{Label, Outcome, PredictError, Predictions, RefusedRow, RowError};
 pub use sklearn::{Description, Step, Trees};
 pub use table::{Column, Table, TableError, TextColumn};

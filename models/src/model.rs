@@ -144,6 +144,10 @@ impl Model {
         Self { names, used, predictor, description }
     }
 
+    pub(crate) fn predictor(&self) -> &Predictor {
+        &self.predictor
+    }
+
     /// The names of the columns that the model was fitted on, if it knows them.
     #[must_use]
     pub fn columns(&self) -> Option<&[Box<str>]> {

@@ -91,13 +91,27 @@ impl<N: Copy + Into<u32>> Slot<N> {
         self.threshold.cast_unsigned() & (leaf::PLACES.cast_unsigned() - 1)
     }
 
-    fn widened(self) -> Slot<u32> {
+    pub(crate) fn widened(self) -> Slot<u32> {
         Slot { threshold: self.threshold, column: self.column.into(), pair: self.pair.into() }
     }
 }
 
 impl Slot<u32> {
-    fn narrowed(self) -> Option<Slot<u16>> {
+    /// A split whose children are that pair; nothing if the numbers are too large.
+    pub(crate) fn split(threshold: i32, feature: usize, pair: usize) -> Option<Self> {
+        let column = u32::try_from(feature.checked_mul(LANES)?).ok()?;
+        let pair = u32::try_from(pair).ok().filter(|pair| *pair < MOST_PAIRS)?;
+        Some(Self { threshold, column, pair })
+    }
+
+    /// A leaf in that slot, whose values are at a place below [`MOST_LEAVES`].
+    pub(crate) fn leaf(place: u32, slot: u32) -> Self {
+        let is_right = slot & 1 == 1;
+        let place = (place % leaf::PLACES.cast_unsigned()).cast_signed();
+        Self { threshold: if is_right { leaf::RIGHT } else { leaf::LEFT } + place, column: 0, pair: slot / 2 }
+    }
+
+    pub(crate) fn narrowed(self) -> Option<Slot<u16>> {
         let (column, pair) = (self.column.try_into().ok()?, self.pair.try_into().ok()?);
         Some(Slot { threshold: self.threshold, column, pair })
     }
@@ -112,6 +126,14 @@ impl Slots {
         }
     }
 
+    /// How many there are, with the one that is not used.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Narrow(slots) => slots.len(),
+            Self::Wide(slots) => slots.len(),
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
             Self::Narrow(slots) => size_of_val(&**slots),
@@ -121,7 +143,12 @@ impl Slots {
 }
 
 const MOST_PAIRS: u32 = 1 << 30;
-const UNUSED: Slot<u32> = Slot { threshold: i32::MAX, column: 0, pair: 0 };
+
+/// The largest number of rows of leaf values in a tree.
+pub(crate) const MOST_LEAVES: usize = leaf::PLACES as usize;
+
+/// Slot 0.
+pub(crate) const UNUSED: Slot<u32> = Slot { threshold: i32::MAX, column: 0, pair: 0 };
 
 /// A leaf's threshold: the place of its values is added to one of these. All are beyond the keys of numbers.
 mod leaf {
@@ -438,11 +465,9 @@ impl<'a> Compaction<'a> {
         if place == next {
             self.tree.values.extend(row.map(|value| f64::from_le_bytes(*value)));
         }
-        let place = i32::try_from(place).ok().filter(|place| *place < leaf::PLACES);
-        let place = place.ok_or_else(|| format!("a tree of more than {} leaves", leaf::PLACES))?;
-        let is_right = slot & 1 == 1;
-        let threshold = if is_right { leaf::RIGHT } else { leaf::LEFT } + place;
-        Ok(Slot { threshold, column: 0, pair: slot / 2 })
+        let place = u32::try_from(place).ok().filter(|place| (*place as usize) < MOST_LEAVES);
+        let place = place.ok_or_else(|| format!("a tree of more than {MOST_LEAVES} leaves"))?;
+        Ok(Slot::leaf(place, slot))
     }
 }
 

@@ -65,6 +65,11 @@ pub(super) fn find(module: &str, name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name && known.module == module)
 }
 
+/// The name of a scikit-learn class on the list.
+pub(crate) fn class_name(name: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|known| known.name == name && known.role == Role::Estimator).map(|known| known.name)
+}
+
 use Role::{Estimator, Inert, Type};
 
 #[rustfmt::skip]

@@ -15,7 +15,7 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
-pub(crate) use known::Known;
+pub(crate) use known::{Known, class_name};
 pub(crate) use numpy::{Array, Data, Dtype, Elements, Kind, Scalar};
 pub(crate) use value::{Graph, Handle, Object, Value};
 

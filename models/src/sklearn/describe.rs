@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{Estimated, Plain, Reader};
+use super::{Estimated, Plain, Reader, python_float};
 use crate::{
     artifact::Value,
     model::{Estimator, Predictor},
@@ -73,7 +73,7 @@ impl Reader {
                 Plain::None => "None".to_owned(),
                 Plain::Bool(value) => if value { "True" } else { "False" }.to_owned(),
                 Plain::Int(value) => value.to_string(),
-                Plain::Float(value) => format!("{value:?}"),
+                Plain::Float(value) => python_float(value),
                 Plain::Text(value) => format!("'{value}'"),
                 Plain::Other(_) => return None,
             };
@@ -94,6 +94,19 @@ impl Reader {
         if outer.class == "Pipeline" && steps.first().is_none_or(|step| !step.path.is_empty()) {
             steps.insert(0, Step { path: Vec::new(), class: outer.class, parameters: BTreeMap::new() });
         }
+        Description::new(self.sklearn_version.clone(), names, column_count, predictor, steps)
+    }
+}
+
+impl Description {
+    /// Describes what reads these columns.
+    pub(crate) fn new(
+        sklearn_version: String,
+        names: Option<&[Box<str>]>,
+        column_count: usize,
+        predictor: &Predictor,
+        steps: Vec<Step>,
+    ) -> Self {
         let trees: Vec<&Tree> = match &predictor.estimator {
             Estimator::Forest(forest) => forest.ensemble.trees().collect(),
             Estimator::Boosting(boosting) => boosting.ensemble.trees().collect(),
@@ -112,8 +125,8 @@ impl Reader {
             deepest: trees.iter().map(|tree| tree.depth).max().unwrap_or(0),
             mean_depth: trees.iter().map(|tree| tree.depth as f64).sum::<f64>() / trees.len() as f64,
         });
-        Description {
-            sklearn_version: self.sklearn_version.clone(),
+        Self {
+            sklearn_version,
             kind: if predictor.classes.is_some() { "classifier" } else { "regressor" },
             columns: names.map(|names| names.iter().map(ToString::to_string).collect()),
             column_count,

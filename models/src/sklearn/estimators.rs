@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An artifact states its numbers of columns and outputs; memory for them is not taken on its word alone.
-const MOST_COLUMNS: usize = 1 << 20;
+pub(crate) const MOST_COLUMNS: usize = 1 << 20;
 const MOST_OUTPUTS: usize = 1 << 16;
 
 impl Reader {

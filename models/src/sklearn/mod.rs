@@ -9,6 +9,7 @@ mod transformers;
 use std::fmt;
 
 pub use describe::{Description, Step, Trees};
+pub(crate) use estimators::MOST_COLUMNS;
 
 use crate::{
     artifact::{Elements, Graph, Handle, ReadError, Value},
@@ -87,6 +88,17 @@ impl Plain {
     fn is_nan(&self) -> bool {
         matches!(self, Self::Float(value) if value.is_nan())
     }
+}
+
+/// A number as Python's `repr` writes it, which differs from Rust's in NaN and in exponents of ten.
+fn python_float(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    let text = format!("{number:?}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 /// An estimator's class and attributes.
@@ -261,5 +273,28 @@ impl Reader {
         }
         let class = estimated.class;
         Err(self.unsupported(format!("{class} has {found} values in {name:?} for {columns} columns")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::python_float;
+
+    #[test]
+    fn numbers_are_written_as_python_writes_them() {
+        for (number, python) in [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.0001, "0.0001"),
+            (1e-5, "1e-05"),
+            (-1.5e-7, "-1.5e-07"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (2.5e300, "2.5e+300"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(python_float(number), python);
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::{Estimated, Plain, Reader, Version};
+use super::{Estimated, Plain, Reader, Version, python_float};
 use crate::{
     artifact::{Handle, ReadError, Value},
     pipeline::{
@@ -393,7 +393,7 @@ impl Reader {
             Plain::None => "None".to_owned(),
             Plain::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
             Plain::Int(value) => value.to_string(),
-            Plain::Float(value) => format!("{value:?}"),
+            Plain::Float(value) => python_float(*value),
             Plain::Text(text) => text.to_string(),
             Plain::Other(_) => "?".to_owned(),
         }
