@@ -1,4 +1,5 @@
-//! Holds every prediction against scikit-learn's own, on artifacts that several versions of it wrote.
+//! Holds every prediction against scikit-learn's own, on artifacts that several versions of it wrote, and parameter
+//! files against the artifacts that they were made of.
 //!
 //! `models/tests/python/make_cases.py` trains the models; `./test.sh` runs it for each version. The folder is
 //! `$CRIPTO_CASES`, or `~/.cache/cripto-prediction/cases`: one folder a version, a `.json` beside each artifact.
@@ -194,4 +195,74 @@ fn what_is_not_understood_is_refused_by_name() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What was predicted, in bits.
+fn bits(predictions: &Predictions) -> (Vec<u32>, Vec<u64>) {
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect();
+    match &predictions.outcome {
+        Outcome::Values(values) => (Vec::new(), bits(values)),
+        Outcome::Classes { predicted, probabilities } => (predicted.clone(), bits(probabilities)),
+    }
+}
+
+fn same_as_a_parameter_file(model: &Model, case: &Case) -> Result<(), String> {
+    let bytes = model.write_parameters("a test").map_err(|error| error.to_string())?;
+    let again = Model::read_parameters(&bytes, &Limits::default()).map_err(|error| error.to_string())?;
+    let table = table(case);
+    let predict = |model: &Model| model.predict(&table).map_err(|error| error.to_string());
+    let (expected, found) = (predict(model)?, predict(&again)?);
+    if bits(&expected) != bits(&found) || expected.refused != found.refused {
+        return Err("predicts something else".to_owned());
+    }
+    if model.describe() != again.describe() || model.feature_names() != again.feature_names() {
+        return Err(format!("{}\nbecame\n{}", model.describe(), again.describe()));
+    }
+    let written_again = again.write_parameters("a test").map_err(|error| error.to_string())?;
+    if bytes == written_again { Ok(()) } else { Err("is written otherwise once it was read".to_owned()) }
+}
+
+#[test]
+fn a_parameter_file_predicts_to_the_bit_what_the_artifact_predicts() {
+    let mut failures = Vec::new();
+    for version in versions() {
+        for (name, case) in cases::<Case>(&version) {
+            let file = File::open(version.join(&case.artifact)).unwrap();
+            let model = Model::read(file, &Limits::default()).unwrap();
+            if let Err(error) = same_as_a_parameter_file(&model, &case) {
+                failures.push(format!("{name}: {error}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The JSON of a parameter file, which begins the safetensors header.
+fn description(bytes: &[u8]) -> String {
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length) as usize);
+    String::from_utf8_lossy(&bytes[8..][..length]).into_owned()
+}
+
+#[test]
+fn what_the_training_job_exports_is_what_the_artifact_is_converted_to() {
+    let mut failures = Vec::new();
+    for version in versions() {
+        for (name, case) in cases::<Case>(&version) {
+            let stem = name.rsplit('/').next().unwrap();
+            let exported = fs::read(version.join(stem).with_added_extension("safetensors")).unwrap();
+            let file = File::open(version.join(&case.artifact)).unwrap();
+            let model = Model::read(file, &Limits::default()).unwrap();
+            // Who wrote it is all that may differ.
+            let converted = model.write_parameters("export_parameters.py 1").unwrap();
+            if converted != exported {
+                let (converted, exported) = (description(&converted), description(&exported));
+                failures.push(if converted == exported {
+                    format!("{name}: the tensors differ")
+                } else {
+                    format!("{name}:\n{converted}\n{exported}")
+                });
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} cases:\n{}", failures.len(), failures.join("\n"));
 }

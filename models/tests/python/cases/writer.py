@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import joblib
@@ -12,6 +13,9 @@ import pandas as pd
 import sklearn
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "glue"))
+import export_parameters
 
 SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 JOBLIB = tuple(int(part) for part in joblib.__version__.split(".")[:2])
@@ -81,6 +85,8 @@ class CaseWriter:
         artifact = self.folder / f"{name}.{extension}"
         assert not artifact.exists(), f"two cases are called {name}"
         dump(model, artifact)
+        # What the training job would export beside it; the reader's own conversion has to give the same bytes.
+        (self.folder / f"{name}.safetensors").write_bytes(export_parameters.parameters(model))
 
         one_thread(model)
         positional = isinstance(rows, np.ndarray)
