@@ -48,7 +48,8 @@ environment() { # environment NAME PIN...
 # What each scikit-learn predicts, made again when the generator or the environment changes.
 cases() { # cases NAME
     local folder=$CACHE/cases/$1 stamp
-    stamp=$(cat "$CACHE/venv/$1/pins" models/tests/python/make_cases.py models/tests/python/cases/*.py | sha256sum)
+    stamp=$(cat "$CACHE/venv/$1/pins" models/tests/python/make_cases.py models/tests/python/cases/*.py \
+        glue/export_parameters.py | sha256sum)
     if [ "$(cat "$folder.stamp" 2>/dev/null)" != "$stamp" ]; then
         say "cases of $1"
         rm -rf "$folder"
@@ -64,11 +65,11 @@ need cc gcc
 need c++ g++
 need chromium chromium
 
-environment sk1.1 scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 pandas==1.5.3 joblib==1.1.1 lz4==4.4.5
-environment sk1.3 scikit-learn==1.3.2 numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 joblib==1.3.2 lz4==4.4.5
-environment sk1.5 scikit-learn==1.5.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.4.2 lz4==4.4.5
-environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.5.1 lz4==4.4.5
-environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 pyarrow==26.0.1
+environment sk1.1 scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 pandas==1.5.3 joblib==1.1.1 lz4==4.4.5 safetensors==0.8.0
+environment sk1.3 scikit-learn==1.3.2 numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 joblib==1.3.2 lz4==4.4.5 safetensors==0.8.0
+environment sk1.5 scikit-learn==1.5.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.4.2 lz4==4.4.5 safetensors==0.8.0
+environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 joblib==1.5.1 lz4==4.4.5 safetensors==0.8.0
+environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 safetensors==0.8.0 pyarrow==26.0.1
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
 environment ministack ministack==1.5.33
@@ -88,8 +89,8 @@ cargo clippy --release --workspace --all-targets -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
 
-say "the feature job in Python"
-(cd glue && "$CRIPTO_PYTHON" -m unittest --quiet test_features)
+say "the jobs in Python"
+(cd glue && "$CRIPTO_PYTHON" -m unittest --quiet test_features test_export_parameters)
 
 say "tests"
 # One profile for everything, because polars takes minutes to compile in each. The tables are those of pandas 3.
@@ -104,14 +105,16 @@ say "the models crate once more, with checks for overflow and with AddressSaniti
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR="$CACHE/target-sanitizer" \
     cargo test --package cripto-models --lib --tests --target x86_64-unknown-linux-gnu
 
-say "fuzzing the reader for $FUZZ_SECONDS seconds"
+say "fuzzing the readers for $FUZZ_SECONDS seconds"
 if [ ! -x "$CACHE/tools/bin/cargo-fuzz" ]; then
     cargo install cargo-fuzz --version 0.13.2 --locked --quiet --root "$CACHE/tools"
 fi
-mkdir -p models/fuzz/corpus/read
-# A thread that is about to end looks like a leak.
-PATH="$CACHE/tools/bin:$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run read --fuzz-dir models/fuzz --sanitizer address \
-    --target-dir "$CACHE/target-fuzz" models/fuzz/corpus/read models/fuzz/seeds/read \
-    -- -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -detect_leaks=0 -verbosity=0
+for target in read parameters; do
+    mkdir -p "models/fuzz/corpus/$target"
+    # A thread that is about to end looks like a leak.
+    PATH="$CACHE/tools/bin:$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --fuzz-dir models/fuzz --sanitizer address \
+        --target-dir "$CACHE/target-fuzz" "models/fuzz/corpus/$target" "models/fuzz/seeds/$target" \
+        -- -max_total_time=$((FUZZ_SECONDS / 2)) -timeout=10 -rss_limit_mb=1024 -max_len=65536 -detect_leaks=0 -verbosity=0
+done
 
 say "all tests passed"

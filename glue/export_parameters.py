@@ -31,7 +31,7 @@ SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 UNDERSTOOD = ((1, 0), (1, 9))
 
 REGRESSION_TREES = {"DecisionTreeRegressor", "ExtraTreeRegressor", "RandomForestRegressor", "ExtraTreesRegressor"}
-CLASSIFICATION_TREES = {"DecisionTreeClassifier", "ExtraTreeClassifier", "RandomForestClassifier", "ExtraTreesClassifier"}
+CLASSIFICATION_TREES = {name.replace("Regressor", "Classifier") for name in REGRESSION_TREES}
 LINEAR_REGRESSORS = {"LinearRegression", "Ridge", "Lasso", "ElasticNet"}
 SCALERS = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"}
 

@@ -22,10 +22,15 @@ struct Measured {
     peak_mb: f64,
 }
 
-/// Reads a model.
+/// Reads a model: an artifact, or a parameter file through a memory map.
 pub(crate) fn load(path: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
-    let model = Model::read(open(path)?, &Limits::default()).with_context(|| path.display().to_string())?;
+    let limits = Limits::default();
+    let model = if path.extension().is_some_and(|extension| extension == "safetensors") {
+        Model::map_parameters(path, &limits).with_context(|| path.display().to_string())?
+    } else {
+        Model::read(open(path)?, &limits).with_context(|| path.display().to_string())?
+    };
     let elapsed = started.elapsed();
     report(elapsed)?;
     black_box(model);

@@ -19,7 +19,7 @@ use clap::Parser;
 enum Command {
     /// Reads a model; prints the wall time and the process's peak memory.
     Load {
-        /// The artifact.
+        /// The artifact or parameter file.
         file: PathBuf,
     },
     /// Decompresses an xz file and does nothing else; prints the same.

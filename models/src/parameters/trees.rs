@@ -93,6 +93,12 @@ pub(super) fn read(
     let extents = extents(&tree_offsets, nodes, &leaf_offsets, rows)?;
     let tensors = NodeTensors { feature, threshold, link, missing_left, leaf_values, features, width };
     let read = |scratch: &mut Scratch, extent| tensors.tree(extent, scratch);
+    // Small ensembles are read before other threads have woken up.
+    const FEWEST_SHARED: usize = 1 << 16;
+    if nodes < FEWEST_SHARED {
+        let mut scratch = Scratch::new();
+        return extents.into_iter().map(|extent| read(&mut scratch, extent)).collect();
+    }
     extents.into_par_iter().map_init(Scratch::new, read).collect()
 }
 
