@@ -262,9 +262,9 @@ impl Tensor<'_> {
         at: usize,
         to: &mut [[u8; SIZE]],
     ) -> Result<(), ParametersError> {
-        let end = at.checked_add(to.len()).filter(|end| *end <= self.length);
-        let end = end.ok_or_else(|| self.wrong(None, "it is too short"))?;
-        debug_assert!(end <= self.length, "an element lies inside of its tensor");
+        at.checked_add(to.len())
+            .filter(|end| *end <= self.length)
+            .ok_or_else(|| self.wrong(None, "it is too short"))?;
         Ok(self.source.copy(self.start + at * SIZE, to.as_flattened_mut())?)
     }
 
