@@ -427,10 +427,19 @@ fn what_contradicts_itself_is_refused_with_its_place() {
             "a node with two parents",
             TREE,
             |parts| {
-                let (inner, other) = (parts.inner_below_the_root(), parts.link_of_the_last_split());
-                parts.set("link", inner, other.to_le_bytes());
+                let tensor = |dtype, elements: &[[u8; 4]]| Tensor {
+                    dtype,
+                    shape: vec![elements.len()],
+                    bytes: elements.concat(),
+                };
+                *parts.tensor("feature") = tensor(Dtype::I32, &[0, 0, 0, -1, -1].map(i32::to_le_bytes));
+                *parts.tensor("threshold") = tensor(Dtype::F32, &[0.0; 5].map(f32::to_le_bytes));
+                *parts.tensor("link") = tensor(Dtype::U32, &[1, 3, 3, 0, 1].map(u32::to_le_bytes));
+                parts.set("tree_offsets", 1, 5_u64.to_le_bytes());
+                *parts.at("/estimator/forest/missing_left") = json!(false);
+                parts.tensors.remove("estimator.forest.missing_left");
             },
-            &["link["],
+            &["link[2]: two splits lead to node 3"],
         ),
         (
             "a node without a parent",
@@ -571,11 +580,6 @@ impl Parts {
     fn inner_odd(&mut self) -> usize {
         let features = self.features();
         (1..features.len()).step_by(2).find(|node| features[*node] != -1).unwrap()
-    }
-
-    fn link_of_the_last_split(&mut self) -> u32 {
-        let last = self.features().iter().rposition(|feature| *feature != -1).unwrap();
-        u32::from_le_bytes(self.tensor("link").bytes.as_chunks().0[last])
     }
 
     /// Sets where a node sends missing values.
