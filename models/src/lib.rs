@@ -5,8 +5,8 @@
 //! * **Comes in, goes out:** [`Model::read`] takes bytes of an artifact, [`Model::read_parameters`] those of a
 //!   parameter file, which [`Model::write_parameters`] writes; [`Model::predict`] takes a [`Table`] and gives
 //!   [`Predictions`]. A model implements linfa's `PredictInplace`.
-//! * **Must never know:** where bytes come from or tables are kept (files, buckets, polars), asynchronous runtimes,
-//!   what a model or a column means to the application.
+//! * **Must never know:** where bytes come from or tables are kept (buckets, polars; of files, only that parameter
+//!   files can be mapped), asynchronous runtimes, what a model or a column means to the application.
 //!
 //! # Security
 //!
