@@ -41,7 +41,7 @@ async fn a_request_for_a_reload_arrives() {
 }
 
 #[tokio::test]
-async fn duplicates_and_a_wrong_order_are_one_change() {
+async fn duplicates_and_a_wrong_order_are_one_batch() {
     let bucket = Ministack::shared().bucket().await;
     bucket.purge().await;
     let created = notification(&bucket, "ObjectCreated:Put", "a", "2025-07-29T21:30:05.000Z");
@@ -49,7 +49,7 @@ async fn duplicates_and_a_wrong_order_are_one_change() {
     bucket.send(&[created.clone(), removed, created.clone(), created]).await;
     let mut source = bucket.source(bucket.settings());
     let batch = receive(&mut source).await;
-    assert_eq!(batch.changes, [Change::Object("a".to_owned())]);
+    assert_eq!(batch.changes, [Change::Object("a".to_owned()), Change::Removed("a".to_owned())]);
     assert_eq!(batch.oldest, Some("2025-07-29T21:30:04Z".parse().unwrap()));
     source.acknowledge(batch).await.unwrap();
     is_left(&source, 0, 0).await;
