@@ -15,6 +15,8 @@ pub const MODELS: &str = "models/";
 pub const FEATURES: &str = "features/";
 /// Where the tables of single assets are.
 pub const DATA: &str = "data/";
+/// The candles of all assets.
+pub const RAW: &str = "raw.csv";
 
 /// What a bucket offers, newest first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Catalogue {
     pub dated_tables: Vec<Object>,
     /// Feature tables without a date, `features/*latest.parquet`, by the time of their upload.
     pub latest_tables: Vec<Object>,
+    /// The candles of all assets, [`RAW`].
+    pub raw: Option<Object>,
     /// The newest table of each asset, `data/{ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv`, with the date of its name.
     pub asset_tables: BTreeMap<Asset, (Date, Object)>,
     /// Objects in the folders above whose names say nothing, and why.
@@ -35,9 +39,9 @@ pub struct Catalogue {
 /// The artifacts of one model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Artifacts {
-    /// `models/{tipo}_{algoritmo}_{versao}.joblib`, by version.
+    /// `models/{tipo}_{algoritmo}_{versao}.joblib` or `.safetensors`, by version.
     pub versioned: Vec<Artifact>,
-    /// `models/latest/{tipo}_{algoritmo}.joblib`, with the time of its upload as version. It counts as an artifact
+    /// `models/latest/{tipo}_{algoritmo}.joblib` or `.safetensors`, with the time of its upload as version. It counts as an artifact
     /// of its own only if no versioned one has the same bytes.
     pub latest: Option<Artifact>,
 }
@@ -51,21 +55,52 @@ pub struct Artifact {
     pub object: Object,
 }
 
+/// How an artifact is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A pickle, as joblib writes it.
+    Joblib,
+    /// A [parameter file](models::Model::read_parameters).
+    Parameters,
+}
+
+impl Format {
+    const JOBLIB: &str = ".joblib";
+    const PARAMETERS: &str = ".safetensors";
+
+    /// What the end of a key says.
+    #[must_use]
+    pub fn of(key: &str) -> Option<Self> {
+        match key {
+            key if key.ends_with(Self::JOBLIB) => Some(Self::Joblib),
+            key if key.ends_with(Self::PARAMETERS) => Some(Self::Parameters),
+            _ => None,
+        }
+    }
+}
+
 impl Artifacts {
-    /// All artifacts, newest first; those of the same version in the order of their keys.
+    /// All artifacts, newest first. Of the same version, parameter files come first, since they are read sooner and
+    /// say the same; then the order is that of the keys.
     #[must_use]
     pub fn newest_first(self) -> Vec<Artifact> {
         let mut artifacts = self.versioned;
         artifacts.extend(self.latest);
         artifacts.sort_by(|one, other| {
-            other.version.cmp(&one.version).then_with(|| one.object.key.cmp(&other.object.key))
+            let sooner = |artifact: &Artifact| !artifact.object.key.ends_with(Format::PARAMETERS);
+            other
+                .version
+                .cmp(&one.version)
+                .then_with(|| sooner(one).cmp(&sooner(other)))
+                .then_with(|| one.object.key.cmp(&other.object.key))
         });
         artifacts
     }
 }
 
 impl Catalogue {
-    /// Sorts the objects of a listing. Objects outside of [`MODELS`], [`FEATURES`] and [`DATA`] are passed over.
+    /// Sorts the objects of a listing. Other objects than [`RAW`] outside of [`MODELS`], [`FEATURES`] and [`DATA`]
+    /// are passed over.
     pub fn new(objects: impl IntoIterator<Item = Object>) -> Self {
         let mut catalogue = Self::default();
         for object in objects {
@@ -77,6 +112,9 @@ impl Catalogue {
             } else if let Some(name) = key.strip_prefix(DATA) {
                 catalogue.place_asset_table(name, object)
             } else {
+                if key == RAW {
+                    catalogue.raw = Some(object);
+                }
                 Ok(())
             };
             if let Err(reason) = placed {
@@ -91,7 +129,10 @@ impl Catalogue {
         if is_a_folder(name) {
             return Ok(());
         }
-        let stem = name.strip_suffix(".joblib").ok_or("no model: its name does not end in .joblib")?;
+        let stem = name
+            .strip_suffix(Format::JOBLIB)
+            .or_else(|| name.strip_suffix(Format::PARAMETERS))
+            .ok_or("no model: its name ends neither in .joblib nor in .safetensors")?;
         if let Some(stem) = stem.strip_prefix("latest/") {
             let model: ModelName = stem.parse().map_err(|error| format!("{error}"))?;
             let version = ModelVersion::from_upload(object.last_modified);
@@ -262,7 +303,7 @@ mod tests {
             "models/latest/regressor_.joblib",
             "models/regressor_rf_20250729-2130.pkl",
         ];
-        let passed_over = ["raw.csv", "logs/x", "models/", "models/latest/", "data/"];
+        let passed_over = ["raw.csv.bak", "logs/x", "models/", "models/latest/", "data/"];
         let all: Vec<(&str, i64)> = unfit.iter().chain(&passed_over).map(|key| (*key, 0)).collect();
         let found = catalogue(&all);
         let reported: Vec<&str> = found.unfit.iter().map(|unfit| unfit.key.as_str()).collect();

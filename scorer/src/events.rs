@@ -12,7 +12,7 @@ use prometheus::{
 use shared::{EventError, ModelName, RejectedArtifact, Snapshot, StoreError, TraceId, metrics::registered};
 use tracing::Span;
 
-use crate::{Publication, ReloadError, tables::UnusableRows};
+use crate::{Publication, ReloadError, features::Update, tables::UnusableRows};
 
 static RELOADS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let options = Opts::new("cripto_scorer_reloads_total", "Looks at the bucket, by what came of them.");
@@ -34,6 +34,8 @@ static LOAD_SECONDS: LazyLock<HistogramVec> =
     LazyLock::new(|| by_model("cripto_scorer_model_load_seconds", "Reading a model from the bucket."));
 static SCORE_SECONDS: LazyLock<HistogramVec> =
     LazyLock::new(|| by_model("cripto_scorer_model_score_seconds", "Asking a model about every asset."));
+static FEATURE_SECONDS: LazyLock<Histogram> =
+    LazyLock::new(|| histogram("cripto_scorer_features_seconds", "Computing features from candles."));
 static MODELS: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("cripto_scorer_models", "Models in force in the newest snapshot."));
 static ASSETS: LazyLock<IntGauge> =
@@ -124,6 +126,22 @@ impl ModelLoaded<'_> {
             seconds = self.took.as_secs_f64(),
             "model loaded"
         );
+    }
+}
+
+/// Features were computed from candles.
+pub(crate) struct FeaturesComputed<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) update: Update,
+    pub(crate) took: Duration,
+}
+
+impl FeaturesComputed<'_> {
+    pub(crate) fn emit(self) {
+        FEATURE_SECONDS.observe(self.took.as_secs_f64());
+        let Update { computed, kept } = self.update;
+        let seconds = self.took.as_secs_f64();
+        tracing::info!(key = self.key, computed, kept, seconds, "features computed");
     }
 }
 

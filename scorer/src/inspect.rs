@@ -1,10 +1,16 @@
-use std::{fmt, fs::File, io, path::Path};
+use std::{
+    error::Error,
+    fmt,
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
 
-use models::{Description, Limits, Model, ReadError};
+use models::{Description, InexpressibleError, Limits, Model};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{Progress, progress::TrackedReader};
+use crate::{Progress, catalogue::Format, progress::TrackedReader};
 
 /// What is inside an artifact: [`Display`](fmt::Display) for people, [`Serialize`] for programs.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +40,23 @@ pub enum InspectError {
         /// The file, as it was named.
         file: String,
         /// What is wrong with it.
-        source: ReadError,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Parameter files have no form for something in the model.
+    #[error("{file:?} cannot be converted")]
+    Inexpressible {
+        /// The file, as it was named.
+        file: String,
+        /// What there is no form for.
+        source: InexpressibleError,
+    },
+    /// The parameter file cannot be written.
+    #[error("{file:?} cannot be written")]
+    Write {
+        /// The file to be written, as it was named.
+        file: String,
+        /// What stood in the way.
+        source: io::Error,
     },
 }
 
@@ -43,6 +65,35 @@ pub enum InspectError {
 /// # Errors
 /// The file cannot be opened, or is not a model.
 pub fn inspect(path: &Path, limits: &Limits, progress: &Progress) -> Result<Inspection, InspectError> {
+    let (model, bytes) = read(path, limits, progress)?;
+    Ok(Inspection { file: path.display().to_string(), bytes, artifact: model.describe().clone() })
+}
+
+/// Writes the model of an artifact as a parameter file, and gives that file's size; blocks.
+///
+/// What is at `to` is replaced when all of it is written.
+///
+/// # Errors
+/// The artifact is not a model, has no form as parameters, or the file cannot be written.
+pub fn convert(path: &Path, to: &Path, limits: &Limits, progress: &Progress) -> Result<u64, InspectError> {
+    let (model, _) = read(path, limits, progress)?;
+    let file = path.display().to_string();
+    let written_by = concat!("cripto-prediction ", env!("CARGO_PKG_VERSION"));
+    let bytes =
+        model.write_parameters(written_by).map_err(|source| InspectError::Inexpressible { file, source })?;
+    let write = || {
+        // Whoever has the old file mapped keeps it.
+        let partial = to.with_extension("partial");
+        let mut file = File::create(&partial)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, to)
+    };
+    write().map_err(|source| InspectError::Write { file: to.display().to_string(), source })?;
+    Ok(bytes.len() as u64)
+}
+
+fn read(path: &Path, limits: &Limits, progress: &Progress) -> Result<(Model, u64), InspectError> {
     let file = path.display().to_string();
     let unopened = |source| InspectError::Open { file: file.clone(), source };
     let opened = File::open(path).map_err(unopened)?;
@@ -50,13 +101,18 @@ pub fn inspect(path: &Path, limits: &Limits, progress: &Progress) -> Result<Insp
     if !metadata.is_file() {
         return Err(unopened(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
     }
+    if Format::of(&file) == Some(Format::Parameters) {
+        let model = Model::map_parameters(path, limits);
+        let model = model.map_err(|error| InspectError::Read { file, source: error.into() })?;
+        return Ok((model, metadata.len()));
+    }
     progress.begin();
     progress.expect(metadata.len());
     let (reader, _) = TrackedReader::new(Box::new(opened), &file, progress);
     let model = Model::read(io::BufReader::new(reader), limits);
     progress.end();
-    let model = model.map_err(|source| InspectError::Read { file: file.clone(), source })?;
-    Ok(Inspection { bytes: metadata.len(), artifact: model.describe().clone(), file })
+    let model = model.map_err(|error| InspectError::Read { file, source: error.into() })?;
+    Ok((model, metadata.len()))
 }
 
 impl fmt::Display for Inspection {

@@ -33,5 +33,5 @@ pub use engine::{Engine, Publication, Reload, ReloadError, Settings};
 pub use folder::FolderStore;
 pub use folder_watch::FolderWatch;
 pub use follow::{Follow, follow};
-pub use inspect::{InspectError, Inspection, inspect};
+pub use inspect::{InspectError, Inspection, convert, inspect};
 pub use progress::Progress;

@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use shared::{
     AssetPredictions, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
@@ -32,7 +33,7 @@ use self::{
 };
 use crate::{
     Admission, Progress,
-    catalogue::{Catalogue, FEATURES, MODELS},
+    catalogue::{Catalogue, FEATURES, MODELS, RAW},
     events, score,
     tables::{TableLimits, UnusableRows},
 };
@@ -45,6 +46,8 @@ const MAX_REJECTED: usize = 100;
 pub struct Settings {
     /// What reading one model may cost.
     pub model_limits: models::Limits,
+    /// The largest parameter file, in bytes. It is in memory while it is read. Default 1 GiB.
+    pub parameter_bytes: u64,
     /// What reading one table may cost.
     pub table_limits: TableLimits,
     /// How many objects are read at a time. Each model being read needs memory of its own beside the models in
@@ -61,6 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             model_limits: models::Limits::default(),
+            parameter_bytes: 1 << 30,
             table_limits: TableLimits::default(),
             concurrent_reads: 2,
             versions_tried: 3,
@@ -191,8 +195,10 @@ impl Engine {
         let scored_at = Timestamp::now();
         let served = self.served(state).await?;
 
-        let mut listing = self.source.list(MODELS).await?;
-        listing.extend(self.source.list(FEATURES).await?);
+        let listed = [MODELS, FEATURES, RAW].map(|prefix| self.source.list(prefix));
+        let mut listing = try_join_all(listed).await?.concat();
+        // Of candles there is one file; what else begins like it is somebody else's.
+        listing.retain(|object| !object.key.starts_with(RAW) || object.key == RAW);
         let catalogue = Catalogue::new(listing.iter().cloned());
         let mut findings = Findings::default();
         findings.reject_all(catalogue.unfit.iter().cloned());

@@ -1,5 +1,8 @@
-//! Which rows are in force: those of the newest feature table that can be read, or else of each asset's own table.
+//! Which rows are in force: those of the newest feature table that can be read or computed from candles, or else of
+//! each asset's own table.
 //!
+//! * Features are computed from `raw.csv` if its newest day is later than that of the feature table, or the same and
+//!   the candles were uploaded after it. A table that the feature job wrote from them is thus taken as it is.
 //! * Tables with a date in their name order by it, as the training job orders them. A copy without a date (`latest`)
 //!   is usually the newest of them again, recognised by its size. Otherwise it is read too, and is in force if its
 //!   newest day is later: times of upload say little, since copying a bucket changes them.
@@ -8,10 +11,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use shared::{Asset, Object};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
     Findings, ReloadError, State,
@@ -19,6 +23,8 @@ use super::{
 };
 use crate::{
     catalogue::{Catalogue, DATA},
+    events,
+    features::{self, Features, LIMITS, read_raw},
     tables::{AssetRow, NewestRows, newest_row_of_csv},
 };
 
@@ -48,8 +54,18 @@ impl Rows {
 pub(super) struct RowsMemory {
     /// Of the feature tables that the last choice looked at.
     tables: HashMap<Object, Arc<NewestRows>>,
+    /// Of the candles, with the features that are computed from them.
+    raw: Option<RawMemory>,
     /// Of the tables of single assets.
     assets: BTreeMap<Asset, (Object, Arc<AssetRow>)>,
+}
+
+/// What was computed from `raw.csv`.
+struct RawMemory {
+    object: Object,
+    /// Of all days, so that only what changes is computed again.
+    features: Features,
+    rows: Arc<NewestRows>,
 }
 
 pub(super) async fn choose(
@@ -58,10 +74,13 @@ pub(super) async fn choose(
     catalogue: &Catalogue,
     findings: &mut Findings,
 ) -> Result<Option<Rows>, ReloadError> {
-    if let Some(rows) = of_feature_tables(source, state, catalogue, findings).await {
+    let of_table = of_feature_tables(source, state, catalogue, findings).await;
+    let of_candles = of_raw(source, state, catalogue, findings).await?;
+    if let Some(rows) = newer(of_table, of_candles) {
         return Ok(Some(rows));
     }
-    let has_tables = !catalogue.dated_tables.is_empty() || !catalogue.latest_tables.is_empty();
+    let has_tables =
+        !catalogue.dated_tables.is_empty() || !catalogue.latest_tables.is_empty() || catalogue.raw.is_some();
     if has_tables && state.rows.is_some() {
         return Ok(state.rows.clone());
     }
@@ -120,6 +139,62 @@ async fn of_feature_tables(
     }
     state.memory.tables = looked_at;
     chosen
+}
+
+/// The rows of a feature table or those of candles, whichever know more.
+fn newer(of_table: Option<Rows>, of_candles: Option<Rows>) -> Option<Rows> {
+    let (Some(table), Some(candles)) = (&of_table, &of_candles) else { return of_table.or(of_candles) };
+    let age =
+        |rows: &Rows| (rows.rows.newest_date(), rows.objects.iter().map(|object| object.last_modified).max());
+    if age(candles) > age(table) { of_candles } else { of_table }
+}
+
+/// The rows that are computed from the bucket's candles.
+async fn of_raw(
+    source: &Source,
+    state: &mut State,
+    catalogue: &Catalogue,
+    findings: &mut Findings,
+) -> Result<Option<Rows>, ReloadError> {
+    let Some(object) = &catalogue.raw else {
+        state.memory.raw = None;
+        return Ok(None);
+    };
+    if state.memory.raw.as_ref().is_none_or(|known| known.object != *object) {
+        let candles = source.read_table(object, |content| read_raw(&content, &LIMITS)).await;
+        match candles {
+            Ok(candles) => {
+                let known = state.memory.raw.take();
+                let object = object.clone();
+                let begun = Instant::now();
+                let computed = spawn_blocking(move || {
+                    let (mut features, before) =
+                        known.map_or_else(Default::default, |known| (known.features, Some(known.rows)));
+                    let update = features.update(candles);
+                    let rows = features.newest_rows().map(Arc::new);
+                    // The same rows are the same to those who were asked about them.
+                    let rows = rows.map(|rows| before.filter(|before| *before == rows).unwrap_or(rows));
+                    (features, update, rows)
+                });
+                let (features, update, rows) = computed.await?;
+                events::FeaturesComputed { key: &object.key, update, took: begun.elapsed() }.emit();
+                match rows {
+                    Ok(rows) => state.memory.raw = Some(RawMemory { object, features, rows }),
+                    Err(error) => findings.reject(&object.key, error.to_string()),
+                }
+            }
+            Err(refusal) => {
+                // What was computed before stays.
+                findings.reject(&object.key, refusal.reason);
+                findings.incomplete |= refusal.may_pass;
+            }
+        }
+    }
+    Ok(state.memory.raw.as_ref().map(|known| Rows {
+        rows: Arc::clone(&known.rows),
+        origin: known.object.key.clone(),
+        objects: vec![known.object.clone()],
+    }))
 }
 
 fn is_later(rows: &Rows, than: Option<&Rows>) -> bool {
@@ -194,5 +269,12 @@ async fn of_asset_tables(
 
 async fn read_asset_row(source: &Source, asset: &Asset, object: &Object) -> Result<AssetRow, Refusal> {
     let (asset, limits) = (asset.clone(), source.settings().table_limits.clone());
-    source.read_table(object, move |content| newest_row_of_csv(&content, &asset, &limits)).await
+    let read = move |content: Vec<u8>| {
+        if features::are_candles(&content) {
+            features::newest_row(&content, &asset, &limits)
+        } else {
+            newest_row_of_csv(&content, &asset, &limits)
+        }
+    };
+    source.read_table(object, read).await
 }

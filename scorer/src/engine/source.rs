@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use super::Settings;
 use crate::{
     Progress,
+    catalogue::Format,
     progress::TrackedReader,
     tables::{NewestRows, TableError},
 };
@@ -93,8 +94,15 @@ impl Source {
 
     pub(super) async fn read_model(&self, object: &Object) -> Result<Model, Refusal> {
         let limits = self.settings.model_limits.clone();
-        self.read(object, move |reader| {
-            Model::read(reader, &limits).map_err(|error| Refusal::for_good(with_causes(&error)))
+        if Format::of(&object.key) != Some(Format::Parameters) {
+            let read = move |reader| {
+                Model::read(reader, &limits).map_err(|error| Refusal::for_good(with_causes(&error)))
+            };
+            return self.read(object, read).await;
+        }
+        let bytes = self.settings.parameter_bytes;
+        self.read_whole(object, bytes, "a parameter file", move |content| {
+            Model::read_parameters(&content, &limits).map_err(|error| with_causes(&error))
         })
         .await
     }
@@ -106,17 +114,36 @@ impl Source {
         parse: impl FnOnce(Vec<u8>) -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let limit = self.settings.table_limits.bytes;
+        self.read_whole(object, limit, "a table", |content| {
+            parse(content).map_err(|error| with_causes(&error))
+        })
+        .await
+    }
+
+    /// Reads an object of at most `limit` bytes, and makes something of them.
+    async fn read_whole<T: Send + 'static>(
+        &self,
+        object: &Object,
+        limit: u64,
+        what: &'static str,
+        parse: impl FnOnce(Vec<u8>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let size = object.size;
+        let too_large =
+            move |found| Refusal::for_good(format!("{what} of {found} bytes, and at most {limit} are read"));
         if size > limit {
-            let error = TableError::TooLarge { unit: "bytes", found: size, limit };
-            return Err(Refusal::for_good(error.to_string()));
+            return Err(too_large(size));
         }
         self.read(object, move |reader| {
             let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             // One byte more than is allowed, so that an object that grew meanwhile is noticed.
             let mut bounded = reader.take(limit.saturating_add(1));
-            bounded.read_to_end(&mut content).map_err(|error| Refusal::for_good(with_causes(&error)))?;
-            parse(content).map_err(|error| Refusal::for_good(with_causes(&error)))
+            let read = bounded.read_to_end(&mut content);
+            let read = read.map_err(|error| Refusal::for_good(with_causes(&error)))? as u64;
+            if read > limit {
+                return Err(too_large(read));
+            }
+            parse(content).map_err(Refusal::for_good)
         })
         .await
     }

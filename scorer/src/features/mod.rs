@@ -28,11 +28,12 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 use rayon::prelude::*;
+use shared::Asset;
 
 pub use candles::Candles;
 pub use file::{FileError, read_raw_file};
 pub use parquet::WriteError;
-pub use raw::{read_asset, read_raw};
+pub use raw::{are_candles, read_asset, read_raw};
 pub use rows::{NEXT_CLOSE, NEXT_DIRECTION};
 
 use self::{
@@ -41,7 +42,7 @@ use self::{
 };
 use crate::{
     catalogue::FEATURES,
-    tables::{TableLimits, UnusableRows},
+    tables::{AssetRow, TableError, TableLimits, UnusableRows},
 };
 
 /// The key of a copy of the newest table.
@@ -134,6 +135,15 @@ impl Features {
     pub fn unusable(&self) -> &[UnusableRows] {
         &self.unusable
     }
+}
+
+/// The newest row of features of one asset's candles, `data/{ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv`.
+///
+/// # Errors
+/// As [`read_asset`].
+pub fn newest_row(content: &[u8], asset: &Asset, limits: &TableLimits) -> Result<AssetRow, TableError> {
+    let rows = Features::compute(read_asset(content, asset, limits)?).newest_rows()?;
+    AssetRow::first_of(&rows).ok_or(TableError::NoRows { unusable: rows.unusable })
 }
 
 impl AssetFeatures {

@@ -96,6 +96,16 @@ pub fn read_asset(content: &[u8], asset: &Asset, limits: &TableLimits) -> Result
     candles(&frame, rows, |cell| parse_instant(cell).map(day))
 }
 
+/// Whether a comma-separated table has no other columns than those of candles.
+#[must_use]
+pub fn are_candles(content: &[u8]) -> bool {
+    let header = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
+    let Ok(header) = str::from_utf8(header) else { return false };
+    let names: Vec<&str> = header.split(',').map(|name| unquoted(name.trim())).collect();
+    names.contains(&Price::Close.column()) && names.iter().all(|name| RAW_COLUMNS.contains(name))
+}
+
 fn check_size(content: &[u8], limits: &TableLimits) -> Result<(), TableError> {
     check("bytes", content.len(), limits.bytes)?;
     // Before anything is allocated for a row: a line may be of one byte, and its cells take a hundred and sixty.

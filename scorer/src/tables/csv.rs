@@ -28,6 +28,23 @@ impl AssetRow {
         &self.asset
     }
 
+    /// The first of some rows, as its own table would have said it; nothing if there is none.
+    pub(crate) fn first_of(rows: &NewestRows) -> Option<Self> {
+        let (asset, date) = rows.assets.first()?;
+        let cells = rows.table.columns().map(|(name, column)| {
+            let cell: Option<Box<str>> = match column {
+                // The shortest text that reads back as the same number.
+                Column::Number(numbers) => {
+                    let number = numbers.first().filter(|number| !number.is_nan());
+                    number.map(|number| number.to_string().into())
+                }
+                Column::Text(text) => text.get(0).map(Into::into),
+            };
+            (name.into(), cell)
+        });
+        Some(Self { asset: asset.clone(), date: *date, cells: cells.collect() })
+    }
+
     /// The day of the row, if its `data` names one.
     #[must_use]
     pub fn date(&self) -> Option<Date> {

@@ -384,3 +384,81 @@ async fn two_processes_that_see_the_same_publish_it_once() {
         assert_eq!(again.snapshot.generation, first.snapshot.generation);
     }
 }
+
+#[tokio::test]
+async fn features_are_computed_from_candles_that_know_more_than_the_table() {
+    let (bucket, engine, _, first) = loaded().await;
+    // The candles of the sample's own table: the same day, and uploaded later.
+    let candles = python_tables().join("sample/raw.csv");
+    bucket.copy(&candles, "raw.csv");
+    let same = reload(&engine).await;
+    assert_eq!(same.table.as_deref(), Some("raw.csv"));
+    assert_eq!(same.snapshot.assets.len(), first.snapshot.assets.len());
+
+    // A day more of one asset, ten times as high.
+    let mut longer = std::fs::read_to_string(&candles).unwrap();
+    longer.push_str("BTC|2025-07-30|0|1100000|900000|950000|1000000|10|10000000\n");
+    bucket.write("raw.csv", longer.as_bytes());
+    let newer = reload(&engine).await;
+    let date = |reload: &Reload, symbol: &str| {
+        reload.snapshot.assets[&symbol.parse().unwrap()].data_date.unwrap().to_string()
+    };
+    assert_eq!((date(&newer, "BTC").as_str(), date(&newer, "ETH").as_str()), ("2025-07-30", "2025-07-29"));
+    assert_ne!(btc(&newer.snapshot, "regressor_lin"), btc(&same.snapshot, "regressor_lin"));
+    assert_eq!(newer.snapshot.assets[&"ETH".parse().unwrap()], same.snapshot.assets[&"ETH".parse().unwrap()]);
+    // Garbage leaves what is computed, and no file leaves the table.
+    bucket.write("raw.csv", b"garbage");
+    let garbage = reload(&engine).await;
+    assert_eq!(garbage.snapshot.assets, newer.snapshot.assets);
+    assert_eq!(rejected(&garbage.snapshot)[0].0, "raw.csv");
+    bucket.delete("raw.csv");
+    assert_eq!(reload(&engine).await.snapshot.assets, first.snapshot.assets);
+}
+
+#[tokio::test]
+async fn candles_alone_are_enough() {
+    let (bucket, _, _, _) = loaded().await;
+    let candles = python_tables().join("sample/raw.csv");
+    bucket.copy(&candles, "raw.csv");
+    bucket.delete(SAMPLE_TABLE);
+    let (engine, _) = bucket.engine();
+    let of_raw = reload(&engine).await;
+    // The same candles, asset by asset.
+    bucket.delete("raw.csv");
+    let text = std::fs::read_to_string(&candles).unwrap();
+    let header = "ativo,data,timestamp,maximo,minimo,abertura,fechamento,volumefrom,volumeto\n";
+    for symbol in ["BTC", "ETH"] {
+        let rows = text.lines().filter(|line| line.split('|').next() == Some(symbol));
+        let rows: String = rows.map(|line| line.replace('|', ",") + "\n").collect();
+        bucket.write(&format!("data/{symbol}/{symbol}_2025-07-29.csv"), format!("{header}{rows}").as_bytes());
+    }
+    let (engine, _) = bucket.engine();
+    let of_assets = reload(&engine).await;
+    assert_eq!(of_assets.snapshot.assets.len(), 2);
+    for (asset, predictions) in &of_assets.snapshot.assets {
+        assert_eq!(predictions, &of_raw.snapshot.assets[asset], "{asset}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_a_model_like_any_other() {
+    let (bucket, engine, _, first) = loaded().await;
+    let parameters = |key: &str| bucket.path().join(key).with_extension("safetensors");
+    let limits = Settings::default().model_limits;
+    for name in ["regressor_rf", "regressor_lin", "classifier_log"] {
+        let artifact = bucket.path().join(format!("models/{name}_{SAMPLE_VERSION}.joblib"));
+        let out = parameters(&format!("models/{name}_{SAMPLE_VERSION}.joblib"));
+        scorer::convert(&artifact, &out, &limits, &scorer::Progress::none()).unwrap();
+        std::fs::remove_file(artifact).unwrap();
+    }
+    let again = reload(&engine).await;
+    assert_eq!(
+        (again.snapshot.assets.clone(), rejected(&again.snapshot)),
+        (first.snapshot.assets.clone(), vec![])
+    );
+    assert_eq!(versions(&again.snapshot), versions(&first.snapshot));
+    bucket.write("models/regressor_lin_20250801-0000.safetensors", b"garbage");
+    let broken = reload(&engine).await;
+    assert_eq!(broken.snapshot.assets, first.snapshot.assets);
+    assert_eq!(rejected(&broken.snapshot)[0].0, "models/regressor_lin_20250801-0000.safetensors");
+}

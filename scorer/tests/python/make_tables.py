@@ -200,6 +200,9 @@ def of_the_sample(features: pd.DataFrame, out: Path) -> None:
     infinite = features.copy()
     infinite.loc[(infinite["ativo"] == "BTC") & (infinite["data"] == newest), "fechamento"] = np.inf
     infinite.to_parquet(out / "infinite_btc.parquet", index=False)
+    candles = features[["ativo", "data", "maximo", "minimo", "abertura", "fechamento", "volumefrom", "volumeto"]]
+    candles.insert(2, "timestamp", 0)
+    candles.to_csv(out / "raw.csv", sep="|", index=False, date_format="%Y-%m-%d")
     for asset, rows in features.groupby("ativo"):
         folder = out / "data" / asset
         folder.mkdir(parents=True)

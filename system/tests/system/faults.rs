@@ -9,7 +9,7 @@ use std::{
 use aws::testing::Ministack;
 
 use crate::{
-    process::{Process, wait_until},
+    process::{AtTheEnd, Process, wait_until},
     proxy::{Fault, Proxy},
     system::{GBR, LIN, NEWER, NEWER_VERSION, System, VERSION, address, sample},
 };
@@ -20,6 +20,7 @@ fn a_redis_that_comes_back_empty_is_filled_again_and_readers_notice_nothing() {
     let (worker, api) = system.running();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = AtTheEnd(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(api.json("/symbol/BTC")["total_modelos"], 5);
@@ -32,7 +33,6 @@ fn a_redis_that_comes_back_empty_is_filled_again_and_readers_notice_nothing() {
         system.redis.restart();
         wait_until("health", || api.json("/health")["status"] == "healthy");
         wait_until("what was published", || !system.redis.cli(&["GET", "{cripto}:current"]).is_empty());
-        stop.store(true, Ordering::Relaxed);
     });
     // It works as before.
     system.put(NEWER, &sample(LIN));
@@ -77,8 +77,8 @@ fn an_s3_that_fails_and_is_slow_delays_an_upload_and_nothing_else() {
     wait_until("the first predictions", || api.get("/health").0 == 200);
     system.settled();
 
-    // More failures than the SDK tries again for.
-    proxy.arm("GET /", Fault::Refuse(5));
+    // More failures than the SDK tries again for: three listings at once, and three attempts each.
+    proxy.arm("GET /", Fault::Refuse(9));
     system.put(NEWER, &sample(LIN));
     proxy.wait_until_struck();
     wait_until("the upload", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    process::wait_until,
+    process::{AtTheEnd, wait_until},
     system::{GBR, LIN, NEWER, NEWER_VERSION, System, TABLE, VERSION, expected, sample},
 };
 
@@ -94,6 +94,7 @@ fn nobody_sees_a_mixture_or_a_gap_while_generations_change() {
     let (_worker, api) = system.running();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = AtTheEnd(&stop);
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut newest = 0;
@@ -115,7 +116,6 @@ fn nobody_sees_a_mixture_or_a_gap_while_generations_change() {
             system.remove(NEWER);
             wait_until("neither", || api.version("regressor_lin").as_deref() == Some(VERSION));
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -22,6 +23,15 @@ pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     while !holds() {
         assert!(begun.elapsed() < SOON, "{what}: not within {SOON:?}");
         sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tells threads to stop when this is dropped, also by a failure of the test.
+pub(crate) struct AtTheEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

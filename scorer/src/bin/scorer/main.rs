@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use scorer::{Engine, FolderStore, Progress, Settings, inspect};
+use scorer::{Engine, FolderStore, Progress, Settings, convert, inspect};
 use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswer};
 
 const EXIT_CODES: &str = "\
@@ -56,9 +56,12 @@ enum Command {
     /// (features/*.parquet, or else data/{ATIVO}/*.csv). What could not be used is named on standard error.
     #[command(after_help = EXIT_CODES)]
     Score(Score),
-    /// Prints what is inside a .joblib artifact: pipeline steps, columns, parameters, trees, versions.
+    /// Prints what is inside a .joblib artifact or a parameter file: pipeline steps, columns, parameters, trees, versions.
     #[command(after_help = EXIT_CODES)]
     Inspect(Inspect),
+    /// Writes the model of a .joblib artifact as a parameter file (.safetensors), which loads in milliseconds.
+    #[command(after_help = EXIT_CODES)]
+    Convert(Convert),
     /// Computes the feature table of a raw.csv and writes it as parquet.
     ///
     /// RAW holds daily candles: a header, then lines of
@@ -78,6 +81,14 @@ struct Score {
 }
 
 #[derive(Args)]
+struct Convert {
+    /// The artifact.
+    file: PathBuf,
+    /// The parameter file to write.
+    out: PathBuf,
+}
+
+#[derive(Args)]
 struct Inspect {
     /// The artifact.
     file: PathBuf,
@@ -94,6 +105,7 @@ fn main() -> ExitCode {
         Command::Rollback(redis) => serve(rollback::roll_back(&redis)),
         Command::Score(arguments) => score(&arguments),
         Command::Inspect(arguments) => print_inspection(&arguments),
+        Command::Convert(arguments) => convert_artifact(&arguments),
         Command::Features(arguments) => features::run(&arguments),
     };
     match result {
@@ -183,6 +195,13 @@ fn print_inspection(arguments: &Inspect) -> anyhow::Result<ExitCode> {
     } else {
         writeln!(output, "{inspection}")?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn convert_artifact(arguments: &Convert) -> anyhow::Result<ExitCode> {
+    let limits = Settings::default().model_limits;
+    let bytes = convert(&arguments.file, &arguments.out, &limits, &Progress::on_terminal())?;
+    println!("{}: {bytes} bytes", arguments.out.display());
     Ok(ExitCode::SUCCESS)
 }
 
