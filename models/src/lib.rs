@@ -22,7 +22,9 @@
 //! `LogisticRegression`, `DecisionTree*`, `ExtraTree*`, `RandomForest*`, `ExtraTrees*` and `GradientBoosting*` of one output.
 
 mod artifact;
+pub mod evaluation;
 mod features;
+pub mod fit;
 mod forest;
 mod linear;
 mod model;

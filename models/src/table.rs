@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use linfa::dataset::Records;
 use thiserror::Error;
@@ -106,6 +106,14 @@ impl Table {
         self.columns.get(place).map(|(_, column)| column)
     }
 
+    /// Some of the rows.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.slice(rows.clone())));
+        let rows = rows.end.min(self.rows).saturating_sub(rows.start);
+        Self { rows, columns: columns.collect() }
+    }
+
     fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|(known, _)| **known == *name)
     }
@@ -127,6 +135,17 @@ impl Column {
     /// A column of text; `None` is a missing value.
     pub fn text<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         Self::Text(values.into_iter().collect())
+    }
+
+    fn slice(&self, rows: Range<usize>) -> Self {
+        let rows = rows.start.min(self.len())..rows.end.min(self.len());
+        match self {
+            Self::Number(values) => Self::Number(values.get(rows).unwrap_or_default().to_vec()),
+            Self::Text(text) => {
+                let codes = text.codes.get(rows).unwrap_or_default().to_vec();
+                Self::Text(TextColumn { dictionary: text.dictionary.clone(), codes })
+            }
+        }
     }
 
     /// How many rows there are.

@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use thiserror::Error;
 
 pub(crate) use known::{Known, class_name};
-pub(crate) use numpy::{Array, Data, Dtype, Elements, Kind, Scalar};
+pub(crate) use numpy::{Array, Data, Dtype, Elements, Field, Kind, Scalar};
 pub(crate) use value::{Graph, Handle, Object, Value};
 
 /// Bounds on what reading an artifact may cost, whatever it says of itself.

@@ -93,6 +93,11 @@ impl<'a> TextFeature<'a> {
         &self.values
     }
 
+    /// Each row's place among the distinct values; beyond them where the value is missing.
+    pub(crate) fn codes(&self) -> &[u32] {
+        self.column.code_slice(self.rows.clone())
+    }
+
     /// Replaces each distinct value.
     pub(crate) fn map(&mut self, change: impl FnMut(Option<&'a str>) -> Option<&'a str>) {
         self.values = std::mem::take(&mut self.values).into_iter().map(change).collect();

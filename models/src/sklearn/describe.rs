@@ -13,8 +13,11 @@ use crate::{
 /// What is inside an artifact, for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Description {
-    /// The version of scikit-learn that wrote it.
+    /// The version of scikit-learn that wrote it, or by whose rules it was fitted.
     pub sklearn_version: String,
+    /// What fitted it, if it was not scikit-learn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fitted_by: Option<String>,
     /// `regressor` or `classifier`.
     pub kind: &'static str,
     /// The columns that it was fitted on, if it knows their names.
@@ -99,6 +102,20 @@ impl Reader {
 }
 
 impl Description {
+    /// Of a model that was fitted here, by the rules of a version of scikit-learn.
+    pub(crate) fn of_fitted(
+        rules: &str,
+        columns: &[Box<str>],
+        steps: Vec<Step>,
+        predictor: &Predictor,
+    ) -> Self {
+        let program = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+        Self {
+            fitted_by: Some(program.to_owned()),
+            ..Self::new(rules.to_owned(), Some(columns), columns.len(), predictor, steps)
+        }
+    }
+
     /// Describes what reads these columns.
     pub(crate) fn new(
         sklearn_version: String,
@@ -127,21 +144,28 @@ impl Description {
         });
         Self {
             sklearn_version,
+            fitted_by: None,
             kind: if predictor.classes.is_some() { "classifier" } else { "regressor" },
             columns: names.map(|names| names.iter().map(ToString::to_string).collect()),
             column_count,
             feature_count: predictor.feature_names.len(),
             classes: predictor.classes.clone(),
             steps,
-            trees: summary,
-            memory_bytes: trees.iter().map(|tree| tree.size()).sum::<usize>() + linear_bytes,
+            trees,
+            memory_bytes,
         }
     }
 }
 
 impl fmt::Display for Description {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{} written by scikit-learn {}", self.kind, self.sklearn_version)?;
+        match &self.fitted_by {
+            None => writeln!(formatter, "{} written by scikit-learn {}", self.kind, self.sklearn_version)?,
+            Some(program) => {
+                let rules = &self.sklearn_version;
+                writeln!(formatter, "{} fitted by {program} as scikit-learn {rules} would", self.kind)?;
+            }
+        }
         writeln!(formatter)?;
         writeln!(formatter, "steps")?;
         for step in &self.steps {

@@ -1,0 +1,158 @@
+//! Random forests (`sklearn/ensemble/_forest.py`).
+
+use rayon::prelude::*;
+
+use super::{
+    FitError,
+    algorithm::{Amount, ForestParameters},
+    criterion::{ClassWeights, Moments, Sums},
+    grow::{Limits, Samples, grow},
+    matrix::Matrix,
+    random::RandomState,
+};
+use crate::tree::Tree;
+
+/// Sums over classes are held in arrays of fixed length.
+pub(super) const MOST_CLASSES: usize = 64;
+
+/// What a forest is fitted to.
+pub(super) enum ForestTarget<'a> {
+    Values(&'a [f64]),
+    Classes { codes: &'a [u32], count: usize },
+}
+
+/// Grows the trees of a forest; `weights` are those of the rows, already times those of the classes.
+pub(super) fn fit(
+    parameters: &ForestParameters,
+    matrix: &Matrix,
+    target: &ForestTarget<'_>,
+    weights: Option<&[f64]>,
+) -> Result<Vec<Tree>, FitError> {
+    match target {
+        ForestTarget::Values(values) => {
+            let sample = |row: usize, weight: f64| {
+                let value = values.get(row).copied().unwrap_or(f64::NAN);
+                (Moments { weight, sum: weight * value }, weight * value * value)
+            };
+            grow_all(parameters, matrix, weights, 1, sample)
+        }
+        ForestTarget::Classes { codes, count } => {
+            let codes = *codes;
+            match count {
+                0..=2 => grow_all(parameters, matrix, weights, *count, of_class::<2>(codes)),
+                3..=8 => grow_all(parameters, matrix, weights, *count, of_class::<8>(codes)),
+                _ => grow_all(parameters, matrix, weights, *count, of_class::<MOST_CLASSES>(codes)),
+            }
+        }
+    }
+}
+
+fn of_class<const K: usize>(codes: &[u32]) -> impl Fn(usize, f64) -> (ClassWeights<K>, f64) + Sync + '_ {
+    |row, weight| {
+        let mut sums = ClassWeights::default();
+        let class = codes.get(row).copied().unwrap_or_default();
+        sums.0.iter_mut().skip(class as usize).take(1).for_each(|of_class| *of_class = weight);
+        (sums, 0.0)
+    }
+}
+
+fn grow_all<S: Sums>(
+    parameters: &ForestParameters,
+    matrix: &Matrix,
+    weights: Option<&[f64]>,
+    width: usize,
+    sample: impl Fn(usize, f64) -> (S, f64) + Sync,
+) -> Result<Vec<Tree>, FitError> {
+    let mut random = RandomState::new(parameters.random_state.unwrap_or_default());
+    let seeds: Vec<u32> = (0..parameters.n_estimators).map(|_| random.seed()).collect();
+    // What `numpy.random.choice` draws from, where rows are weighted.
+    let cumulated = weights.filter(|_| parameters.bootstrap).map(cumulated_shares);
+    let tree = |seed: u32| {
+        let drawn: Vec<f64> = match (parameters.bootstrap, weights) {
+            (true, _) => {
+                let count = drawn_count(parameters.max_samples, matrix.rows, weights);
+                bootstrap(seed, matrix.rows, count, cumulated.as_deref())
+            }
+            (false, Some(weights)) => weights.to_vec(),
+            (false, None) => vec![1.0; matrix.rows],
+        };
+        let total: f64 = drawn.iter().sum();
+        let mut rows = Vec::with_capacity(matrix.rows);
+        let (mut sums, mut squares) = (Vec::with_capacity(matrix.rows), Vec::with_capacity(matrix.rows));
+        for (row, weight) in drawn.into_iter().enumerate().filter(|(_, weight)| *weight != 0.0) {
+            rows.push(u32::try_from(row).map_err(|_| FitError::TooManyRows)?);
+            let (sum, square) = sample(row, weight);
+            sums.push(sum);
+            squares.push(square);
+        }
+        let growth = &parameters.growth;
+        let limits = Limits {
+            max_depth: growth.max_depth.unwrap_or(usize::MAX),
+            min_samples_leaf: growth.min_samples_leaf.of_samples(matrix.rows),
+            min_samples_split: growth.least_samples_to_split(matrix.rows),
+            min_weight_leaf: growth.min_weight_fraction_leaf * total,
+            min_impurity_decrease: growth.min_impurity_decrease,
+            max_features: growth.max_features.count(matrix.columns.len()),
+            max_leaf_nodes: growth.max_leaf_nodes,
+        };
+        let samples = Samples {
+            matrix,
+            rows: &rows,
+            sums: &sums,
+            squares: &squares,
+            seed: RandomState::new(seed).seed(),
+            width,
+            parallel: false,
+        };
+        grow(&limits, &samples).into_tree().map_err(FitError::Tree)
+    };
+    seeds.into_par_iter().map(tree).collect()
+}
+
+/// How many rows a tree draws (`_get_n_samples_bootstrap`, `sklearn/ensemble/_bootstrap.py`).
+fn drawn_count(max_samples: Option<Amount>, rows: usize, weights: Option<&[f64]>) -> usize {
+    match max_samples {
+        None => rows,
+        Some(Amount::Count(count)) => count,
+        Some(Amount::Fraction(fraction)) => {
+            #[expect(clippy::cast_precision_loss, reason = "rows are held in memory")]
+            let total = weights.map_or(rows as f64, |weights| weights.iter().sum());
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Python's int()")]
+            let count = (fraction * total) as usize;
+            count.max(1)
+        }
+    }
+}
+
+fn cumulated_shares(weights: &[f64]) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
+    let mut sum = 0.0;
+    let mut cumulated: Vec<f64> = weights
+        .iter()
+        .map(|weight| {
+            sum += weight / total;
+            sum
+        })
+        .collect();
+    cumulated.iter_mut().for_each(|share| *share /= sum);
+    cumulated
+}
+
+/// How often each row is drawn. Since 1.9 weighted rows are drawn more often, and then count for one each
+/// (`_generate_sample_indices`).
+fn bootstrap(seed: u32, rows: usize, count: usize, cumulated: Option<&[f64]>) -> Vec<f64> {
+    let mut random = RandomState::new(seed);
+    let mut drawn = vec![0.0; rows];
+    let end = u32::try_from(rows).unwrap_or(u32::MAX);
+    for _ in 0..count {
+        let row = match cumulated {
+            None => random.below(end) as usize,
+            Some(cumulated) => {
+                let fraction = random.fraction();
+                cumulated.partition_point(|share| *share <= fraction)
+            }
+        };
+        drawn.iter_mut().skip(row).take(1).for_each(|times| *times += 1.0);
+    }
+    drawn
+}
