@@ -166,6 +166,18 @@ impl Model {
         &self.description
     }
 
+    /// A linear model's coefficients, one row an output, each with the constant term last; nothing for other models.
+    #[must_use]
+    pub fn coefficients(&self) -> Option<Vec<Vec<f64>>> {
+        match &self.predictor.estimator {
+            Estimator::Linear(linear) | Estimator::Logistic { linear, .. } => {
+                let rows = linear.coefficients.iter().zip(&linear.intercepts);
+                Some(rows.map(|(row, intercept)| row.iter().copied().chain([*intercept]).collect()).collect())
+            }
+            Estimator::Forest(_) | Estimator::Boosting(_) => None,
+        }
+    }
+
     /// The names of the features that the estimator sees.
     #[must_use]
     pub fn feature_names(&self) -> &[String] {

@@ -57,7 +57,8 @@ pub enum FeatureRule {
 pub enum RegressionCriterion {
     /// The mean squared error.
     #[default]
-    #[serde(alias = "mse")]
+    // scikit-learn 1.9 writes `deprecated` where nothing was chosen for boosting.
+    #[serde(alias = "mse", alias = "deprecated")]
     SquaredError,
     /// Friedman's improvement score, which prefers the same splits: scikit-learn 1.9 gave it up for that reason.
     FriedmanMse,

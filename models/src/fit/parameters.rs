@@ -70,7 +70,9 @@ const IDLE: [&str; 14] = [
 ];
 
 /// Parameters of one class that have no bearing.
-const IDLE_OF_CLASS: [(&str, &[&str]); 4] = [
+const IDLE_OF_CLASS: [(&str, &[&str]); 5] = [
+    // All forests have the attribute.
+    ("RandomForestRegressor", &["class_weight"]),
     // Newton's method goes on to full precision, and draws nothing.
     ("LogisticRegression", &["tol", "intercept_scaling", "random_state", "max_iter"]),
     ("LinearRegression", &["tol", "normalize"]),
@@ -80,7 +82,7 @@ const IDLE_OF_CLASS: [(&str, &[&str]); 4] = [
 
 /// Parameters that may only have these values.
 const ONLY: [(&str, &[&str]); 20] = [
-    ("missing_values", &["nan"]),
+    ("missing_values", &["nan", "NaN"]),
     ("add_indicator", &["False"]),
     ("handle_unknown", &["'ignore'"]),
     ("drop", &["None"]),
@@ -136,16 +138,22 @@ const NEEDED: [(&str, &[&str]); 6] = [
 
 pub(super) fn specification_of(model: &Model) -> Result<Specification, UnsupportedModel> {
     let steps = &model.describe().steps;
-    let Some((last, before)) = steps.split_last() else {
-        return Err(UnsupportedModel::Pipeline("the model does not say what it consists of".to_owned()));
+    let is_preparation = |step: &&Step| {
+        matches!(
+            step.class,
+            "Pipeline" | "ColumnTransformer" | "SimpleImputer" | "OneHotEncoder" | "StandardScaler"
+        )
+    };
+    // What comes behind the estimator is inside of it: what boosting starts from, which follows from `init`.
+    let Some(estimator) = steps.iter().find(|step| !is_preparation(step)) else {
+        return Err(UnsupportedModel::Pipeline("the model has no estimator".to_owned()));
     };
     let mut strategies = Vec::new();
-    for step in before {
+    for step in steps.iter().take_while(is_preparation) {
         match step.class {
             "Pipeline" | "ColumnTransformer" => continue,
             "SimpleImputer" => strategies.push(step.parameters.get("strategy").cloned().unwrap_or_default()),
-            "OneHotEncoder" | "StandardScaler" => {}
-            class => return Err(UnsupportedModel::Pipeline(format!("{class} cannot be fitted"))),
+            _ => {}
         }
         check(step, |name, _| name != "strategy")?;
     }
@@ -156,7 +164,7 @@ pub(super) fn specification_of(model: &Model) -> Result<Specification, Unsupport
         let strategies = strategies.join(" and ");
         return Err(UnsupportedModel::Pipeline(format!("SimpleImputer with the strategies {strategies}")));
     }
-    let specification = Specification::new(algorithm(last)?).numeric(numeric).scale(scale);
+    let specification = Specification::new(algorithm(estimator)?).numeric(numeric).scale(scale);
     Ok(specification.categorical(categorical))
 }
 
@@ -169,15 +177,12 @@ fn columns(model: &Model) -> Result<(Names, Names, bool), UnsupportedModel> {
         UnsupportedModel::Pipeline(what.to_owned())
     };
     let names = model.columns().ok_or_else(unknown)?;
-    let Transformer::Columns(transformer) = &model.predictor().transformer else { return Err(unknown()) };
+    let steps = flat(&model.predictor().transformer);
+    let [Transformer::Columns(transformer)] = steps.as_slice() else { return Err(unknown()) };
     let (mut categorical, mut numeric, mut scale) = (None, None, false);
     for part in &transformer.parts {
         let columns: Option<Names> = part.columns.iter().map(|place| names.get(*place).cloned()).collect();
-        let steps = match &part.transformer {
-            Transformer::Pipeline(steps) => steps.as_slice(),
-            step => std::slice::from_ref(step),
-        };
-        let (slot, is_scaled) = match steps {
+        let (slot, is_scaled) = match flat(&part.transformer).as_slice() {
             [Transformer::Imputer(_), Transformer::OneHot(_)] if numeric.is_none() => {
                 (&mut categorical, false)
             }
@@ -192,6 +197,15 @@ fn columns(model: &Model) -> Result<(Names, Names, bool), UnsupportedModel> {
         *slot = columns;
     }
     Ok((categorical.unwrap_or_default(), numeric.ok_or_else(unknown)?, scale))
+}
+
+/// The steps that do something, of pipelines inside each other.
+fn flat(transformer: &Transformer) -> Vec<&Transformer> {
+    match transformer {
+        Transformer::Passthrough => Vec::new(),
+        Transformer::Pipeline(steps) => steps.iter().flat_map(flat).collect(),
+        step => vec![step],
+    }
 }
 
 /// Checks parameters that may have one value only. Gives the others.
