@@ -163,7 +163,7 @@ mod tests {
         let metrics = RegressionMetrics::of(&[2.5, 0.0, 2.0, 8.0], &[3.0, -0.5, 2.0, 7.0]);
         assert_eq!(metrics.mae, 0.5);
         assert!((metrics.rmse - 0.612_372_435_695_794_5).abs() < 1e-15);
-        assert!((metrics.mape - 0.327_380_952_380_952_36).abs() < 1e-15);
+        assert!((metrics.mape - 0.327_380_952_380_952_4).abs() < 1e-15);
         let predicted = [0, 1, 1, 0, 1];
         let metrics = ClassificationMetrics::of(&predicted, &[0.1, 0.6, 0.8, 0.35, 0.6], &[0, 1, 0, 1, 1]);
         assert_eq!(metrics.accuracy, 0.6);

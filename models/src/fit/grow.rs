@@ -46,6 +46,15 @@ pub(super) struct Limits {
     pub(super) max_leaf_nodes: Option<usize>,
 }
 
+impl Limits {
+    /// Whether enough weight is on both sides.
+    #[inline(always)]
+    fn leaves_weight<S: Sums>(&self, left: S, total: S) -> bool {
+        let least = self.min_weight_leaf;
+        least <= 0.0 || (left.weight() >= least && (total - left).weight() >= least)
+    }
+}
+
 /// What one tree is grown from.
 pub(super) struct Samples<'a, S> {
     pub(super) matrix: &'a Matrix,
@@ -169,28 +178,72 @@ struct Pieces<S> {
 
 const PIECE: usize = 128;
 
-/// Computes what splits are worth.
-fn judge_all<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) {
+/// Computes what splits are worth, and the most of it.
+fn judge_all<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) -> f64 {
+    const LANES: usize = 8;
     #[inline(always)]
-    fn in_line<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) {
+    fn in_line<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) -> f64 {
+        let larger = |left: f64, right: f64| if left > right { left } else { right };
         let count = count.min(PIECE);
-        for (proxy, left) in pieces.proxies[..count].iter_mut().zip(&pieces.sums[..count]) {
-            *proxy = S::proxy(*left, total);
+        let (sums, last_sums) = pieces.sums[..count].as_chunks::<LANES>();
+        let (proxies, last_proxies) = pieces.proxies[..count].as_chunks_mut::<LANES>();
+        let mut largest = [f64::NEG_INFINITY; LANES];
+        for (proxies, sums) in proxies.iter_mut().zip(sums) {
+            for ((proxy, sum), largest) in proxies.iter_mut().zip(sums).zip(&mut largest) {
+                *proxy = S::proxy(*sum, total);
+                *largest = larger(*proxy, *largest);
+            }
         }
+        for (proxy, sum) in last_proxies.iter_mut().zip(last_sums) {
+            *proxy = S::proxy(*sum, total);
+        }
+        largest.iter().chain(&*last_proxies).fold(f64::NEG_INFINITY, |most, proxy| larger(*proxy, most))
     }
     #[cfg(target_arch = "x86_64")]
     {
         /// Divisions are what takes the time, and AVX2 makes twice as many at once.
         #[target_feature(enable = "avx2")]
-        fn with_avx2<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) {
-            in_line(pieces, count, total);
+        fn with_avx2<S: Sums>(pieces: &mut Pieces<S>, count: usize, total: S) -> f64 {
+            in_line(pieces, count, total)
         }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
             return unsafe { with_avx2(pieces, count, total) };
         }
     }
-    in_line(pieces, count, total);
+    in_line(pieces, count, total)
+}
+
+/// Looking for the best place to divide sorted samples.
+struct Search<'a, S> {
+    limits: &'a Limits,
+    entries: &'a [Entry],
+    total: S,
+    best_proxy: f64,
+    place: Option<usize>,
+}
+
+impl<S: Sums> Search<'_, S> {
+    /// A split that has so many samples, which are worth so much, on its left.
+    #[inline(always)]
+    fn consider(&mut self, place: usize, left: S, proxy: f64) {
+        if proxy > self.best_proxy
+            && let (Some(before), Some(after)) = (self.entries.get(place - 1), self.entries.get(place))
+            && after.value > before.value + FEATURE_THRESHOLD
+            && place >= self.limits.min_samples_leaf
+            && self.entries.len() - place >= self.limits.min_samples_leaf
+            && self.limits.leaves_weight(left, self.total)
+        {
+            self.best_proxy = proxy;
+            self.place = Some(place);
+        }
+    }
+
+    fn candidate(&self) -> Option<Candidate> {
+        let place = self.place?;
+        let (before, after) = (self.entries.get(place - 1)?, self.entries.get(place)?);
+        Some(Candidate { proxy: self.best_proxy, threshold: middle(before.value, after.value) })
+    }
 }
 
 struct Grower<'a, S> {
@@ -201,9 +254,9 @@ struct Grower<'a, S> {
     groups: Vec<Vec<u32>>,
     /// Node by node.
     samples: Vec<u32>,
-    /// Where each sample is in `samples`; only where features are sorted node by node.
+    /// Where the sample of each row is in `samples`; only where features are sorted node by node.
     positions: Vec<u32>,
-    /// The place of each row among the samples; as `positions`.
+    /// The place of each row among the tree's samples.
     places: Vec<u32>,
     goes_left: Vec<bool>,
     random: XorShift,
@@ -237,12 +290,17 @@ pub(super) fn grow<S: Sums>(limits: &Limits, input: &Samples<'_, S>) -> Grown {
         ),
         TreeColumn::Many(many) if count == input.matrix.rows => Column::Sorted(many.sorted.clone()),
         TreeColumn::Many(many) => {
-            let place = |entry: &Entry| {
-                let sample = places.get(entry.sample as usize).copied().filter(|place| *place != u32::MAX)?;
-                Some(Entry { value: entry.value, sample })
-            };
-            let mut sorted = Vec::with_capacity(count);
-            sorted.extend(many.sorted.iter().filter_map(place));
+            let mut sorted = vec![Entry::default(); count + 1];
+            let mut kept = 0;
+            for entry in &many.sorted {
+                let sample = places.get(entry.sample as usize).copied().unwrap_or(u32::MAX);
+                // Written whether or not it is kept: a branch would be taken every third time.
+                if let Some(slot) = sorted.get_mut(kept) {
+                    *slot = Entry { value: entry.value, sample };
+                }
+                kept += usize::from(sample != u32::MAX);
+            }
+            sorted.truncate(count);
             Column::Sorted(sorted)
         }
         TreeColumn::Few(coded) => Column::Codes(pick(&coded.codes)),
@@ -256,7 +314,8 @@ pub(super) fn grow<S: Sums>(limits: &Limits, input: &Samples<'_, S>) -> Grown {
         input,
         columns,
         groups,
-        positions: if sorts_once { Vec::new() } else { all.clone() },
+        // Samples are in the order of the rows at first.
+        positions: if sorts_once { Vec::new() } else { places.clone() },
         places,
         samples: all,
         goes_left: vec![false; count],
@@ -416,14 +475,16 @@ impl<S: Sums> Grower<'_, S> {
         if self.input.parallel && all && (end - start) * self.features.len() >= WORTH_SHARING {
             ahead = vec![None; self.features.len()];
             let open = self.features.get(known..).unwrap_or_default();
-            let judge =
-                |scratch: &mut Scratch<S>, feature: &usize| (*feature, self.judge(*feature, &node, scratch));
+            let judge = |scratch: &mut Scratch<S>, feature: &usize| {
+                (*feature, self.judge(*feature, &node, f64::NEG_INFINITY, scratch))
+            };
             let judged: Vec<(usize, Verdict)> = open.par_iter().map_init(Scratch::default, judge).collect();
             for (feature, verdict) in judged {
                 ahead.iter_mut().skip(feature).take(1).for_each(|slot| *slot = Some(verdict));
             }
         }
-        let mut best: Option<(f64, Split)> = None;
+        let mut best = None;
+        let mut best_proxy = f64::NEG_INFINITY;
         let mut undrawn = self.features.len();
         let (mut visited, mut found, mut drawn) = (0, 0, 0);
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -438,7 +499,7 @@ impl<S: Sums> Grower<'_, S> {
             place += found;
             let Some(feature) = self.features.get(place).copied() else { break };
             let judged = ahead.get(feature).copied().flatten();
-            match judged.unwrap_or_else(|| self.judge(feature, &node, &mut scratch)) {
+            match judged.unwrap_or_else(|| self.judge(feature, &node, best_proxy, &mut scratch)) {
                 Verdict::Constant => {
                     self.features.swap(place, known + found);
                     found += 1;
@@ -447,9 +508,10 @@ impl<S: Sums> Grower<'_, S> {
                     undrawn -= 1;
                     self.features.swap(undrawn, place);
                     if let Some(Candidate { proxy, threshold }) = candidate
-                        && best.is_none_or(|(best, _)| proxy > best)
+                        && proxy > best_proxy
                     {
-                        best = Some((proxy, Split { feature, threshold }));
+                        best_proxy = proxy;
+                        best = Some(Split { feature, threshold });
                     }
                 }
             }
@@ -463,20 +525,20 @@ impl<S: Sums> Grower<'_, S> {
         {
             *slot = *constant;
         }
-        (best.map(|(_, split)| split), known + found)
+        (best, known + found)
     }
 
-    /// Finds the best split of one feature.
-    fn judge(&self, feature: usize, node: &NodeInput<S>, scratch: &mut Scratch<S>) -> Verdict {
+    /// Finds the best split of one feature, of those that are worth more than `floor`.
+    fn judge(&self, feature: usize, node: &NodeInput<S>, floor: f64, scratch: &mut Scratch<S>) -> Verdict {
         let count = node.end - node.start;
         match self.columns.get(feature) {
             Some(Column::Sorted(entries)) => {
                 let entries = entries.get(node.start..node.end).unwrap_or_default();
-                self.best_between(entries, node.total, &mut scratch.pieces)
+                self.best_between(entries, node.total, floor, &mut scratch.pieces)
             }
             Some(Column::Values(values)) => {
                 self.sort(feature, values, node, scratch);
-                self.best_between(&scratch.entries, node.total, &mut scratch.pieces)
+                self.best_between(&scratch.entries, node.total, floor, &mut scratch.pieces)
             }
             Some(Column::Codes(codes)) => {
                 let Some(TreeColumn::Few(coded)) = self.input.matrix.columns.get(feature) else {
@@ -525,7 +587,7 @@ impl<S: Sums> Grower<'_, S> {
     /// Sorts a node's samples by a feature.
     fn sort(&self, feature: usize, values: &[f32], node: &NodeInput<S>, scratch: &mut Scratch<S>) {
         // Picking a node's samples from all, which are sorted, is faster than sorting where they are many.
-        const PICKS: usize = 6;
+        const PICKS: usize = 4;
         scratch.entries.clear();
         let in_node = node.start..node.end;
         if in_node.len() * PICKS >= self.input.matrix.rows
@@ -535,15 +597,17 @@ impl<S: Sums> Grower<'_, S> {
             scratch.entries.resize(many.sorted.len(), Entry::default());
             let mut kept = 0;
             for entry in &many.sorted {
-                let place = self.places.get(entry.sample as usize).copied().unwrap_or(u32::MAX);
-                let position = self.positions.get(place as usize).copied().unwrap_or(u32::MAX);
+                let position = self.positions.get(entry.sample as usize).copied().unwrap_or(u32::MAX);
                 // Written whether or not it is kept: a branch would be taken half of the time.
                 if let Some(slot) = scratch.entries.get_mut(kept) {
-                    *slot = Entry { value: entry.value, sample: place };
+                    *slot = *entry;
                 }
                 kept += usize::from(position.wrapping_sub(start) < length);
             }
             scratch.entries.truncate(kept);
+            for entry in &mut scratch.entries {
+                entry.sample = self.places.get(entry.sample as usize).copied().unwrap_or_default();
+            }
             return;
         }
         let samples = self.samples.get(in_node).unwrap_or_default();
@@ -566,46 +630,32 @@ impl<S: Sums> Grower<'_, S> {
     ///
     /// In pieces: sums first, which wait for each other; then what they are worth, which do not and are computed in
     /// vectors; then the comparison.
-    fn best_between(&self, entries: &[Entry], total: S, pieces: &mut Pieces<S>) -> Verdict {
+    fn best_between(&self, entries: &[Entry], total: S, floor: f64, pieces: &mut Pieces<S>) -> Verdict {
+        const TOO_FEW_FOR_VECTORS: usize = 12;
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Verdict::Constant };
         if last.value <= first.value + FEATURE_THRESHOLD {
             return Verdict::Constant;
         }
-        let (limits, count) = (self.limits, entries.len());
         let mut left = S::default();
-        let mut best: Option<usize> = None;
-        let mut best_proxy = f64::NEG_INFINITY;
+        let mut search = Search { limits: self.limits, entries, total, best_proxy: floor, place: None };
         for (start, piece) in (0..).step_by(PIECE).zip(entries.chunks(PIECE)) {
             for (slot, entry) in pieces.sums.iter_mut().zip(piece) {
                 left += self.input.sums.get(entry.sample as usize).copied().unwrap_or_default();
                 *slot = left;
             }
-            judge_all(pieces, piece.len(), total);
-            // There are no more places than entries but one.
-            let nexts = entries.get(start + 1..).unwrap_or_default();
-            for (at, ((proxy, entry), next)) in pieces.proxies.iter().zip(piece).zip(nexts).enumerate() {
-                let left_count = start + at + 1;
-                if *proxy > best_proxy
-                    && next.value > entry.value + FEATURE_THRESHOLD
-                    && left_count >= limits.min_samples_leaf
-                    && count - left_count >= limits.min_samples_leaf
-                    && (limits.min_weight_leaf <= 0.0
-                        || pieces.sums.get(at).is_some_and(|left| self.leaves_weight(*left, total)))
+            if piece.len() < TOO_FEW_FOR_VECTORS {
+                for (place, left) in (start + 1..).zip(pieces.sums.iter().take(piece.len())) {
+                    search.consider(place, *left, S::proxy(*left, total));
+                }
+            } else if judge_all(pieces, piece.len(), total) > search.best_proxy {
+                for (place, (left, proxy)) in
+                    (start + 1..).zip(pieces.sums.iter().zip(pieces.proxies.iter()).take(piece.len()))
                 {
-                    best_proxy = *proxy;
-                    best = Some(left_count);
+                    search.consider(place, *left, *proxy);
                 }
             }
         }
-        Verdict::Varies(best.and_then(|place| {
-            let (before, after) = (entries.get(place - 1)?, entries.get(place)?);
-            Some(Candidate { proxy: best_proxy, threshold: middle(before.value, after.value) })
-        }))
-    }
-
-    fn leaves_weight(&self, left: S, total: S) -> bool {
-        let least = self.limits.min_weight_leaf;
-        left.weight() >= least && (total - left).weight() >= least
+        Verdict::Varies(search.candidate())
     }
 
     /// The best place to divide counted samples.
@@ -639,7 +689,7 @@ impl<S: Sums> Grower<'_, S> {
         if left_count < limits.min_samples_leaf || count - left_count < limits.min_samples_leaf {
             return None;
         }
-        if limits.min_weight_leaf > 0.0 && !self.leaves_weight(left, total) {
+        if !limits.leaves_weight(left, total) {
             return None;
         }
         Some(S::proxy(left, total))
@@ -662,7 +712,7 @@ impl<S: Sums> Grower<'_, S> {
         let kept = divide_stably(in_node, |sample| *sample, goes_left, &mut scratch.samples);
         if !positions.is_empty() {
             for (position, sample) in (start..).zip(in_node) {
-                if let Some(slot) = positions.get_mut(*sample as usize) {
+                if let Some(slot) = positions.get_mut(row(*sample)) {
                     *slot = u32::try_from(position).unwrap_or(u32::MAX);
                 }
             }
