@@ -151,8 +151,8 @@ impl Description {
             feature_count: predictor.feature_names.len(),
             classes: predictor.classes.clone(),
             steps,
-            trees,
-            memory_bytes,
+            trees: summary,
+            memory_bytes: trees.iter().map(|tree| tree.size()).sum::<usize>() + linear_bytes,
         }
     }
 }
