@@ -1,7 +1,7 @@
 //! The bucket in S3 and its events in SQS.
 //!
 //! * **For:** the implementations of two seams that the deployed programs use, [`S3Bucket`] (an
-//!   [`ObjectStore`](shared::ObjectStore)) and [`SqsQueue`] (an [`EventSource`](shared::EventSource)), and
+//!   [`ObjectStore`](shared::ObjectStore) and [`ObjectWriter`](shared::ObjectWriter)) and [`SqsQueue`] (an [`EventSource`](shared::EventSource)), and
 //!   [`ReloadQueue`], through which the API asks for a reload.
 //! * **Comes in, goes out:** listings and objects of S3 as the shared types and readers; messages of SQS as
 //!   [`Change`](shared::Change)s, deleted when they are acknowledged. What a message's text means is decided by one
@@ -14,7 +14,8 @@
 //!
 //! The scorer needs `s3:ListBucket` on the bucket and `s3:GetObject` on its objects; without the first, S3 answers 403
 //! and not 404 to a missing object. On the queue it needs `sqs:ReceiveMessage`, `sqs:DeleteMessage`,
-//! `sqs:ChangeMessageVisibility` and `sqs:GetQueueAttributes`; the API needs `sqs:SendMessage`.
+//! `sqs:ChangeMessageVisibility` and `sqs:GetQueueAttributes`; the API needs `sqs:SendMessage`. Only a backfill writes:
+//! `s3:PutObject`.
 
 mod config;
 #[cfg(feature = "sqs")]

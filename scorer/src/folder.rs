@@ -6,10 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use shared::{Object, ObjectError, ObjectReader, ObjectStore};
+use shared::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 
 /// How long a file has to be left alone before it counts as completely written.
 pub(crate) const QUIET: Duration = Duration::from_millis(200);
@@ -112,6 +113,15 @@ impl ObjectStore for FolderStore {
     }
 }
 
+#[async_trait]
+impl ObjectWriter for FolderStore {
+    async fn put(&self, key: &str, content: Bytes) -> Result<(), ObjectError> {
+        let asked = key.to_owned();
+        let written = self.on_a_blocking_thread(move |store| store.folder.write(&asked, &content)).await;
+        written.unwrap_or_else(|error| Err(self.folder.unwritable(key, error.into())))
+    }
+}
+
 enum Attempt {
     Opened(fs::File),
     WrittenAgo(Duration),
@@ -183,6 +193,26 @@ impl Folder {
         }
     }
 
+    /// The file appears as a whole: it is written under another name beforehand.
+    fn write(&self, key: &str, content: &[u8]) -> Result<(), ObjectError> {
+        let path = self.path_of(key)?;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(self.invalid(key));
+        };
+        fs::create_dir_all(folder).map_err(|error| self.unwritable(key, error))?;
+        if !self.leads_inside(folder) {
+            return Err(self.invalid(key));
+        }
+        let number = fastrand::u64(..);
+        let unfinished = path.with_file_name(format!(".{}.{number:016x}.tmp", name.display()));
+        let written = fs::write(&unfinished, content).and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|error| {
+            // It may not even exist; the first error is the one that counts.
+            let _ = fs::remove_file(&unfinished);
+            self.unwritable(key, error)
+        })
+    }
+
     /// The path of a key that [`Self::walk_into`] could have given.
     fn path_of(&self, key: &str) -> Result<PathBuf, ObjectError> {
         let parts: Vec<&str> = key.split('/').collect();
@@ -203,6 +233,10 @@ impl Folder {
 
     fn invalid(&self, key: &str) -> ObjectError {
         ObjectError::InvalidKey { bucket: self.name.clone(), key: key.to_owned() }
+    }
+
+    fn unwritable(&self, key: &str, error: io::Error) -> ObjectError {
+        ObjectError::Write { bucket: self.name.clone(), key: key.to_owned(), source: error.into() }
     }
 
     fn unreadable(&self, key: &str, error: impl Into<io::Error>) -> ObjectError {

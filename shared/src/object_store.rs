@@ -1,6 +1,7 @@
 use std::io::Read;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -22,6 +23,17 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// There is no such object, or it cannot be read now.
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError>;
+}
+
+/// Where objects are left in the same bucket, for whoever looks there: the half of the seam that only few need, with
+/// rights of its own.
+#[async_trait]
+pub trait ObjectWriter: Send + Sync + 'static {
+    /// Makes `content` the object of that key, as a whole and in the place of what was there: nobody reads half of it.
+    ///
+    /// # Errors
+    /// It cannot be written, or no object can have that key.
+    async fn put(&self, key: &str, content: Bytes) -> Result<(), ObjectError>;
 }
 
 /// The content of an object as a stream. Reading blocks, so that it belongs on a thread that may.
@@ -88,6 +100,16 @@ pub enum ObjectError {
     /// The object is there and could not be read.
     #[error("{key:?} in bucket {bucket:?} cannot be read")]
     Read {
+        /// The bucket.
+        bucket: String,
+        /// The object's key.
+        key: String,
+        /// What stood in the way.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object could not be written.
+    #[error("{key:?} in bucket {bucket:?} cannot be written")]
+    Write {
         /// The bucket.
         bucket: String,
         /// The object's key.

@@ -4,9 +4,10 @@ use std::{error::Error, sync::Arc};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_sdk_s3::{Client, config::Builder, types::EncodingType};
+use aws_sdk_s3::{Client, config::Builder, primitives::ByteStream, types::EncodingType};
+use bytes::Bytes;
 use jiff::Timestamp;
-use shared::{Object, ObjectError, ObjectReader, ObjectStore};
+use shared::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 
 use crate::form;
 use download::Download;
@@ -113,6 +114,21 @@ impl ObjectStore for S3Bucket {
                 Err(ObjectError::NotFound { bucket, key: asked })
             }
             Err(error) => Err(ObjectError::Read { bucket, key: asked, source: error.into() }),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for S3Bucket {
+    async fn put(&self, key: &str, content: Bytes) -> Result<(), ObjectError> {
+        let (bucket, asked) = (self.name.to_string(), key.to_owned());
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(ObjectError::InvalidKey { bucket, key: asked });
+        }
+        let request = self.client.put_object().bucket(&bucket).key(key).body(ByteStream::from(content));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ObjectError::Write { bucket, key: asked, source: error.into() }),
         }
     }
 }

@@ -9,8 +9,8 @@ use aws::{
     testing::{Ministack, config_at},
 };
 use shared::{
-    ObjectError, ObjectReader, ObjectStore,
-    conformance::{World, object_store},
+    ObjectError, ObjectReader, ObjectStore, ObjectWriter,
+    conformance::{World, object_store, object_writer},
 };
 use tokio::time::timeout;
 
@@ -23,6 +23,19 @@ async fn a_bucket_behaves_as_an_object_store() {
         (bucket.store(), bucket)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_bucket_can_be_written_to() {
+    object_writer(async || Ministack::shared().bucket().await.store()).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_names_bucket_and_key() {
+    let store = S3Bucket::new(&Ministack::shared().config().await, "no-such-bucket");
+    let error = store.put("predictions/a", "content".into()).await.unwrap_err();
+    assert!(matches!(error, ObjectError::Write { .. }), "{error:?}");
+    assert!(chain(&error).contains(r#""predictions/a" in bucket "no-such-bucket""#), "{}", chain(&error));
 }
 
 #[tokio::test]

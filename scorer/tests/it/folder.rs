@@ -21,6 +21,18 @@ async fn the_folder_behaves_as_an_object_store() {
 }
 
 #[tokio::test]
+async fn the_folder_can_be_written_to() {
+    let kept = std::sync::Mutex::new(Vec::new());
+    conformance::object_writer(async || {
+        let bucket = FolderBucket::empty();
+        let store = bucket.store();
+        kept.lock().unwrap().push(bucket);
+        store
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_folder_behaves_as_an_event_source() {
     conformance::event_source(async || {
         let bucket = FolderBucket::empty();

@@ -1,14 +1,15 @@
 //! The behaviour that every [`ObjectStore`] and every [`EventSource`] must show, to be run against each
 //! implementation.
 //!
-//! Both seams are read-only here, so each suite needs a [`World`]: the same bucket, seen from the side of those who
+//! Both are read-only, so each suite needs a [`World`]: the same bucket, seen from the side of those who
 //! write to it.
 
 use std::{collections::BTreeSet, io::Read, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use crate::{Batch, Change, EventSource, ObjectError, ObjectStore};
+use crate::{Batch, Change, EventSource, ObjectError, ObjectStore, ObjectWriter};
 
 /// A bucket that a suite may write to, empty at first.
 #[async_trait]
@@ -110,6 +111,32 @@ pub async fn object_store<S: ObjectStore, W: World>(make: impl AsyncFn() -> (S, 
         });
         Ok(whole.await.unwrap())
     }
+}
+
+/// The suite for stores that can be written to; `make` gives one on an empty bucket each time it is called.
+///
+/// # Panics
+/// Where the store does not behave as the trait's documentation says.
+#[expect(clippy::unwrap_used, reason = "a suite of assertions")]
+pub async fn object_writer<S: ObjectStore + ObjectWriter>(make: impl AsyncFn() -> S) {
+    let store = make().await;
+    let key = "predictions/regressor_rf/20250729-2130/dt=2025-02-20/part-00000.parquet";
+    let large = Bytes::from(vec![7_u8; 3 << 20]);
+    for content in [Bytes::from_static(b"one"), Bytes::new(), large, Bytes::from_static(b"two")] {
+        store.put(key, content.clone()).await.unwrap();
+        let listed = store.list("predictions/").await.unwrap();
+        assert_eq!(listed.len(), 1, "one object in the place of the other");
+        assert_eq!((listed[0].key.as_str(), listed[0].size), (key, content.len() as u64));
+        let mut reader = store.open(key).await.unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            read
+        });
+        assert!(read.await.unwrap() == content, "{} bytes", content.len());
+    }
+    let invalid = store.put("", Bytes::new()).await;
+    assert!(matches!(invalid, Err(ObjectError::InvalidKey { .. })), "{invalid:?}");
 }
 
 /// The suite for event sources; `make` gives a new bucket, and a source of its changes, each time it is called.

@@ -3,5 +3,5 @@
 mod bucket;
 mod prediction_store;
 
-pub use bucket::{World, event_source, object_store};
+pub use bucket::{World, event_source, object_store, object_writer};
 pub use prediction_store::prediction_store;

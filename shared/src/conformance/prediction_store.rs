@@ -187,6 +187,7 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
         name: name(text),
         version: "20250729-2130".parse().unwrap(),
         loaded_at: scored_at,
+        comparison: None,
     };
     Arc::new(Snapshot {
         generation,
