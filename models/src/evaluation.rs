@@ -61,6 +61,8 @@ pub struct ClassificationMetrics {
     pub f1: f64,
     /// The area under the receiver operating characteristic; not a number where there is one class only.
     pub auc: f64,
+    /// The mean of the negative logarithm of the probability of the true class (`sklearn.metrics.log_loss`).
+    pub log_loss: f64,
 }
 
 /// Metrics of either kind of model.
@@ -133,8 +135,17 @@ impl ClassificationMetrics {
             accuracy: mean(pairs().map(|(predicted, expected)| f64::from(u8::from(predicted == expected)))),
             f1: if of_one == 0.0 { 0.0 } else { hits / of_one },
             auc: area_under_curve(probabilities, expected),
+            log_loss: log_loss(probabilities, expected),
         }
     }
+}
+
+/// A probability of 0 counts as the smallest number that makes a difference to 1.
+fn log_loss(probabilities: &[f64], expected: &[u32]) -> f64 {
+    mean(probabilities.iter().zip(expected).map(|(of_one, class)| {
+        let of_one = of_one.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
+        -if *class == 1 { of_one } else { 1.0 - of_one }.ln()
+    }))
 }
 
 /// The probability that a row of class 1 is given a higher probability than one of class 0; of equal ones, half count.
@@ -169,6 +180,7 @@ mod tests {
         assert_eq!(metrics.accuracy, 0.6);
         assert!((metrics.f1 - 2.0 / 3.0).abs() < 1e-15);
         assert_eq!(metrics.auc, 0.5);
+        assert!((metrics.log_loss - 0.757_254_360_024_517_2).abs() < 1e-15);
     }
 
     #[test]
