@@ -9,7 +9,10 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
-use shared::{Asset, Generation, ModelName, ModelSummary, RejectedArtifact, Summary, answer::whole_seconds};
+use shared::{
+    Asset, Comparison, Contender, Generation, ModelName, ModelSummary, RejectedArtifact, Summary,
+    answer::whole_seconds,
+};
 use tokio::sync::OnceCell;
 
 use crate::rendered::{Momentary, RenderError, Rendered};
@@ -92,14 +95,14 @@ struct Models<'a> {
     /// When the newest of them was read.
     last_loaded: Option<Second>,
     rejected: &'a [RejectedArtifact],
-    detalhes: BTreeMap<&'a ModelName, Details>,
+    detalhes: BTreeMap<&'a ModelName, Details<'a>>,
     #[serde(flatten)]
     origin: Origin,
 }
 
 /// How fresh and how complete one model's predictions are.
 #[derive(Serialize)]
-struct Details {
+struct Details<'a> {
     previsto_em: Second,
     /// The day of the newest row that it predicted from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +111,48 @@ struct Details {
     ativos: usize,
     /// How many it has none for.
     falhas: usize,
+    /// How it did beside the version before it, if it was retrained here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparacao: Option<Compared<'a>>,
+}
+
+/// Why a retrained model replaced the one before it.
+#[derive(Serialize)]
+struct Compared<'a> {
+    /// The metric that decided; smaller is better.
+    metrica: &'a str,
+    margem: f64,
+    /// The model in force.
+    metricas: &'a BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anterior: Option<Former<'a>>,
+    /// The rows that they were compared on.
+    linhas: usize,
+    de: Date,
+    ate: Date,
+}
+
+/// The model that was replaced.
+#[derive(Serialize)]
+struct Former<'a> {
+    versao: &'a str,
+    metricas: &'a BTreeMap<String, f64>,
+}
+
+impl<'a> From<&'a Comparison> for Compared<'a> {
+    fn from(comparison: &'a Comparison) -> Self {
+        let former =
+            |former: &'a Contender| Former { versao: former.version.as_str(), metricas: &former.metrics };
+        Self {
+            metrica: &comparison.metric,
+            margem: comparison.margin,
+            metricas: &comparison.challenger.metrics,
+            anterior: comparison.in_force.as_ref().map(former),
+            linhas: comparison.rows,
+            de: comparison.from,
+            ate: comparison.to,
+        }
+    }
 }
 
 /// `GET /symbols`.
@@ -274,23 +319,26 @@ pub(crate) fn list<'a>(
 
 /// The body of `GET /models`.
 fn models(summary: &Summary) -> Result<Rendered, RenderError> {
-    let previsto_em = Second(summary.scored_at);
-    let details = |model: &ModelSummary| Details {
-        previsto_em,
-        dados_ate: model.data_until,
-        ativos: model.predicted,
-        falhas: model.failed,
-    };
     let models = Models {
         total_models: summary.models.len(),
         models: names(&summary.models),
         versions: versions(&summary.models),
         last_loaded: summary.models.iter().map(|model| model.loaded_at).max().map(Second),
         rejected: &summary.rejected,
-        detalhes: summary.models.iter().map(|model| (&model.name, details(model))).collect(),
+        detalhes: summary.models.iter().map(|model| (&model.name, details(summary, model))).collect(),
         origin: Origin::from(summary),
     };
     Ok(Rendered::dated(serde_json::to_vec(&models)?.into(), summary.scored_at)?)
+}
+
+fn details<'a>(summary: &Summary, model: &'a ModelSummary) -> Details<'a> {
+    Details {
+        previsto_em: Second(summary.scored_at),
+        dados_ate: model.data_until,
+        ativos: model.predicted,
+        falhas: model.failed,
+        comparacao: model.comparison.as_deref().map(Compared::from),
+    }
 }
 
 fn names(models: &[ModelSummary]) -> Vec<&ModelName> {

@@ -132,6 +132,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
         name: name.parse().unwrap(),
         version: "20250729-2130".parse().unwrap(),
         loaded_at: Timestamp::now(),
+        comparison: None,
     };
     Arc::new(Snapshot {
         generation,

@@ -23,6 +23,9 @@ pub const RAW: &str = "raw.csv";
 pub struct Catalogue {
     /// Each model's artifacts.
     pub models: BTreeMap<ModelName, Artifacts>,
+    /// What retraining notes beside each model's artifacts, `models/{tipo}_{algoritmo}_{versao}.comparison.json`, by
+    /// version; there may be no artifact of that version.
+    pub comparisons: BTreeMap<ModelName, BTreeMap<ModelVersion, Object>>,
     /// Feature tables with a date in their name, `features/cripto_features_{YYYYMMDD}.parquet`: by that date, and
     /// of the same date by the time of their upload.
     pub dated_tables: Vec<Object>,
@@ -45,6 +48,21 @@ pub struct Artifacts {
     /// of its own only if no versioned one has the same bytes.
     pub latest: Option<Artifact>,
 }
+
+/// The key of the artifact that retraining writes.
+#[must_use]
+pub fn artifact_key(model: &ModelName, version: &ModelVersion) -> String {
+    format!("{MODELS}{model}_{}{}", version.as_str(), Format::PARAMETERS)
+}
+
+/// The key of a [`Comparison`](shared::Comparison).
+#[must_use]
+pub fn comparison_key(model: &ModelName, version: &ModelVersion) -> String {
+    format!("{MODELS}{model}_{}{COMPARISON}", version.as_str())
+}
+
+/// How the keys of comparisons end.
+const COMPARISON: &str = ".comparison.json";
 
 /// An object that should be a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +147,11 @@ impl Catalogue {
         if is_a_folder(name) {
             return Ok(());
         }
+        if let Some(stem) = name.strip_suffix(COMPARISON) {
+            let (model, version) = model_and_version(stem)?;
+            self.comparisons.entry(model).or_default().insert(version, object);
+            return Ok(());
+        }
         let stem = name
             .strip_suffix(Format::JOBLIB)
             .or_else(|| name.strip_suffix(Format::PARAMETERS))
@@ -139,10 +162,7 @@ impl Catalogue {
             self.models.entry(model).or_default().latest = Some(Artifact { version, object });
             return Ok(());
         }
-        let (model, version) =
-            stem.rsplit_once('_').ok_or("its name is not {tipo}_{algoritmo}_{versao}.joblib")?;
-        let version: ModelVersion = version.parse().map_err(|error| format!("{error}"))?;
-        let model: ModelName = model.parse().map_err(|error| format!("{error}"))?;
+        let (model, version) = model_and_version(stem)?;
         self.models.entry(model).or_default().versioned.push(Artifact { version, object });
         Ok(())
     }
@@ -196,6 +216,13 @@ impl Catalogue {
         });
         self.latest_tables.sort_by_key(|object| std::cmp::Reverse(object.last_modified));
     }
+}
+
+fn model_and_version(stem: &str) -> Result<(ModelName, ModelVersion), String> {
+    let (model, version) =
+        stem.rsplit_once('_').ok_or("its name is not {tipo}_{algoritmo}_{versao}.joblib")?;
+    let version = version.parse().map_err(|error| format!("{error}"))?;
+    Ok((model.parse().map_err(|error| format!("{error}"))?, version))
 }
 
 /// Consoles of object stores mark folders by empty objects.
@@ -253,6 +280,19 @@ mod tests {
         let artifacts = found.models[&"regressor_rf".parse().unwrap()].clone();
         assert_eq!(artifacts.latest.as_ref().unwrap().version.as_str(), "20250729-213000");
         assert_eq!(artifacts.newest_first()[0].object.key, "models/latest/regressor_rf.joblib");
+    }
+
+    #[test]
+    fn comparisons_are_no_artifacts_and_nothing_is_wrong_with_them() {
+        let (model, version) = ("regressor_rf".parse().unwrap(), "20250729-213000".parse().unwrap());
+        let key = comparison_key(&model, &version);
+        let found = catalogue(&[(&key, 1), ("models/regressor_20250729.comparison.json", 1)]);
+        assert_eq!(keys(found.comparisons[&model].values()), [key]);
+        assert!(found.models.is_empty());
+        let unfit: Vec<&str> = found.unfit.iter().map(|unfit| unfit.key.as_str()).collect();
+        assert_eq!(unfit, ["models/regressor_20250729.comparison.json"]);
+        let written = catalogue(&[(&artifact_key(&model, &version), 1)]);
+        assert_eq!(written.models[&model].versioned[0].version, version);
     }
 
     #[test]

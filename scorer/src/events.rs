@@ -9,7 +9,9 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     exponential_buckets,
 };
-use shared::{EventError, ModelName, RejectedArtifact, Snapshot, StoreError, TraceId, metrics::registered};
+use shared::{
+    Comparison, EventError, ModelName, RejectedArtifact, Snapshot, StoreError, TraceId, metrics::registered,
+};
 use tracing::Span;
 
 use crate::{Publication, ReloadError, features::Update, tables::UnusableRows};
@@ -63,6 +65,22 @@ static FAILED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         "Assets of the newest snapshot for which a model has no prediction.",
     );
     registered(IntGaugeVec::new(options, &["model"]))
+});
+static RETRAIN_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    by_model(
+        "cripto_scorer_retrain_seconds",
+        "Fitting a challenger and comparing it with the model in force.",
+    )
+});
+static RETRAININGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options =
+        Opts::new("cripto_scorer_retrainings_total", "Challengers, by model and what came of them.");
+    registered(IntCounterVec::new(options, &["model", "result"]))
+});
+static FEATURES_WRITTEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options =
+        Opts::new("cripto_scorer_features_written_total", "Feature tables written back, by what came of it.");
+    registered(IntCounterVec::new(options, &["result"]))
 });
 static BATCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let options = Opts::new("cripto_scorer_event_batches_total", "Batches of events, by their fate.");
@@ -373,5 +391,85 @@ pub(crate) struct ReportFailed<'a> {
 impl ReportFailed<'_> {
     pub(crate) fn emit(self) {
         tracing::warn!(error = self.error as &dyn Error, "the outcome of a reload could not be left");
+    }
+}
+
+/// A challenger was compared with the model in force, and written if it was accepted.
+pub(crate) struct Retrained<'a> {
+    pub(crate) model: &'a ModelName,
+    pub(crate) comparison: &'a Comparison,
+    pub(crate) took: Duration,
+}
+
+impl Retrained<'_> {
+    pub(crate) fn emit(self) {
+        let Self { model, comparison, took } = self;
+        let Comparison { accepted, metric, margin, challenger, in_force, data, .. } = comparison;
+        let result = if *accepted { "accepted" } else { "rejected" };
+        RETRAININGS.with_label_values(&[model.as_str(), result]).inc();
+        RETRAIN_SECONDS.with_label_values(&[model.as_str()]).observe(took.as_secs_f64());
+        tracing::info!(
+            %model,
+            version = challenger.version.as_str(),
+            in_force = in_force.as_ref().map(|in_force| in_force.version.as_str()),
+            accepted,
+            metric,
+            margin,
+            of_challenger = challenger.metrics.get(metric),
+            of_in_force = in_force.as_ref().and_then(|in_force| in_force.metrics.get(metric)),
+            data,
+            seconds = took.as_secs_f64(),
+            "model retrained"
+        );
+    }
+}
+
+/// A model could not be retrained, or what came of it could not be written.
+pub(crate) struct RetrainingFailed<'a> {
+    pub(crate) model: &'a ModelName,
+    pub(crate) error: &'a (dyn Error + 'static),
+}
+
+impl RetrainingFailed<'_> {
+    pub(crate) fn emit(self) {
+        RETRAININGS.with_label_values(&[self.model.as_str(), "failed"]).inc();
+        tracing::error!(model = %self.model, error = self.error, "model not retrained; what is in force stays");
+    }
+}
+
+/// The rows to learn from could not be had.
+pub(crate) struct TrainingDataFailed<'a> {
+    pub(crate) error: &'a (dyn Error + 'static),
+}
+
+impl TrainingDataFailed<'_> {
+    pub(crate) fn emit(self) {
+        tracing::error!(error = self.error, "no rows to learn from; tried again with the next data");
+    }
+}
+
+/// A feature table was put into the bucket.
+pub(crate) struct FeaturesWritten<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) bytes: usize,
+}
+
+impl FeaturesWritten<'_> {
+    pub(crate) fn emit(self) {
+        FEATURES_WRITTEN.with_label_values(&["written"]).inc();
+        tracing::info!(key = self.key, bytes = self.bytes, "features written back");
+    }
+}
+
+/// A feature table could not be put into the bucket.
+pub(crate) struct FeaturesNotWritten<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) error: &'a (dyn Error + 'static),
+}
+
+impl FeaturesNotWritten<'_> {
+    pub(crate) fn emit(self) {
+        FEATURES_WRITTEN.with_label_values(&["failed"]).inc();
+        tracing::error!(key = self.key, error = self.error, "features not written back");
     }
 }

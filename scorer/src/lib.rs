@@ -3,7 +3,7 @@
 //! * **For:** finding out what is in force in a bucket ([`catalogue`]), reading feature tables ([`tables`]) or
 //!   computing them from candles ([`features`]), asking
 //!   every model about every asset's newest row ([`score`]), and keeping the published snapshot up to date as the
-//!   bucket changes ([`Engine`], [`follow()`]).
+//!   bucket changes ([`Engine`], [`follow()`]); where it is wanted, training models again ([`retrain`]).
 //! * **Comes in:** objects by way of a [`shared::ObjectStore`], changes by way of a [`shared::EventSource`]. Both have
 //!   an implementation on a folder here ([`FolderStore`], [`FolderWatch`]).
 //! * **Goes out:** a [`shared::Snapshot`] by way of a [`shared::PredictionStore`], and a [`Reload`] that says what
@@ -25,11 +25,14 @@ mod folder_watch;
 mod follow;
 mod inspect;
 mod progress;
+pub mod retrain;
 pub mod score;
 pub mod tables;
 
 pub use admission::{Admission, NotAdmitted};
-pub use engine::{Engine, Publication, Reload, ReloadError, Settings};
+pub use engine::{
+    Data, DataError, Engine, InForce, ModelInForce, Publication, Reload, ReloadError, Settings, TrainingRows,
+};
 pub use folder::FolderStore;
 pub use folder_watch::FolderWatch;
 pub use follow::{Follow, follow};

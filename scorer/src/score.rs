@@ -237,6 +237,7 @@ mod tests {
             name: name("regressor_rf"),
             version: "20250729-2130".parse().unwrap(),
             loaded_at: jiff::Timestamp::UNIX_EPOCH,
+            comparison: None,
         };
         let rows = NewestRows {
             assets: vec![("BTC".parse().unwrap(), None), ("ETH".parse().unwrap(), None)],

@@ -12,6 +12,7 @@
 
 pub mod answer;
 mod asset;
+mod comparison;
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -26,6 +27,7 @@ pub mod telemetry;
 mod trace;
 
 pub use asset::{Asset, InvalidAsset};
+pub use comparison::{Comparison, Contender};
 pub use event_source::{Batch, Change, EventError, EventSource, InvalidRequestId, RequestId};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
 pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};

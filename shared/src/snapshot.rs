@@ -7,7 +7,7 @@ use std::{
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{Asset, ModelName, ModelVersion, Outcome, Prediction, PredictionFailure, TraceId};
+use crate::{Asset, Comparison, ModelName, ModelVersion, Outcome, Prediction, PredictionFailure, TraceId};
 
 /// The number of a snapshot. It is drawn from the store before scoring begins, so that of two runs the one that
 /// began later, and therefore saw the newer bucket, has the larger number, whichever finishes first.
@@ -39,7 +39,7 @@ pub struct Snapshot {
 }
 
 /// A model in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServedModel {
     /// Its name.
     pub name: ModelName,
@@ -47,6 +47,8 @@ pub struct ServedModel {
     pub version: ModelVersion,
     /// When it was read from the bucket.
     pub loaded_at: Timestamp,
+    /// How it did beside the version before it, if it was retrained here.
+    pub comparison: Option<Box<Comparison>>,
 }
 
 /// An artifact that could not become, or stay, a model in force.
@@ -91,7 +93,7 @@ pub struct Summary {
 }
 
 /// A model in force, and what came of asking it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSummary {
     /// Its name.
     pub name: ModelName,
@@ -105,6 +107,9 @@ pub struct ModelSummary {
     pub failed: usize,
     /// The day of the newest row that it has a prediction for.
     pub data_until: Option<Date>,
+    /// How it did beside the version before it, if it was retrained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Box<Comparison>>,
 }
 
 /// A number that is the same for snapshots that say the same, whenever and by whomever they were made.
@@ -120,6 +125,8 @@ impl Digest {
         let mut hasher = DefaultHasher::new();
         for model in &snapshot.models {
             (model.name.as_str(), model.version.as_str()).hash(&mut hasher);
+            let comparison = model.comparison.as_ref().map(serde_json::to_string);
+            comparison.and_then(Result::ok).hash(&mut hasher);
         }
         snapshot.rejected.hash(&mut hasher);
         for (asset, predictions) in &snapshot.assets {
@@ -167,7 +174,7 @@ impl Snapshot {
     #[must_use]
     pub fn summary(&self, answer_bytes: u64) -> Summary {
         let mut models: BTreeMap<&ModelName, ModelSummary> = BTreeMap::new();
-        for ServedModel { name, version, loaded_at } in &self.models {
+        for ServedModel { name, version, loaded_at, comparison } in &self.models {
             let summary = ModelSummary {
                 name: name.clone(),
                 version: version.clone(),
@@ -175,6 +182,7 @@ impl Snapshot {
                 predicted: 0,
                 failed: 0,
                 data_until: None,
+                comparison: comparison.clone(),
             };
             models.insert(name, summary);
         }
@@ -231,6 +239,7 @@ mod tests {
             name: "regressor_rf".parse().unwrap(),
             version: "20250729-2130".parse().unwrap(),
             loaded_at: Timestamp::UNIX_EPOCH,
+            comparison: None,
         };
         let one = Snapshot {
             generation: Generation(1),
@@ -253,5 +262,38 @@ mod tests {
         assert_ne!(Digest::of(&one), Digest::of(&later));
         let rejected = RejectedArtifact { key: "models/x".to_owned(), reason: "no".to_owned() };
         assert_ne!(Digest::of(&one), Digest::of(&Snapshot { rejected: vec![rejected], ..one.clone() }));
+        let mut compared = one.clone();
+        compared.models[0].comparison = Some(Box::new(comparison()));
+        assert_ne!(Digest::of(&one), Digest::of(&compared));
+    }
+
+    fn comparison() -> Comparison {
+        let contender = |version: &str, rmse| crate::Contender {
+            version: version.parse().unwrap(),
+            metrics: BTreeMap::from([("rmse".to_owned(), rmse)]),
+        };
+        Comparison {
+            accepted: true,
+            metric: "rmse".to_owned(),
+            margin: 0.02,
+            challenger: contender("20250729-2130", 1.0),
+            in_force: Some(contender("20250728-2130", 1.0)),
+            rows: 8,
+            from: jiff::civil::date(2025, 2, 1),
+            to: jiff::civil::date(2025, 2, 8),
+            fitted_rows: 40,
+            data_until: jiff::civil::date(2025, 2, 9),
+            data: "raw.csv".to_owned(),
+        }
+    }
+
+    #[test]
+    fn summaries_of_before_there_were_comparisons_can_be_read() {
+        let one = r#"{"name":"regressor_rf","version":"20250729-2130","loaded_at":"2025-07-29T21:30:00Z","predicted":1,"failed":0,"data_until":null}"#;
+        let mut summary: ModelSummary = serde_json::from_str(one).unwrap();
+        assert_eq!(serde_json::to_string(&summary).unwrap(), one);
+        summary.comparison = Some(Box::new(comparison()));
+        let json = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<ModelSummary>(&json).unwrap(), summary);
     }
 }

@@ -21,7 +21,10 @@ use anyhow::Context;
 use api::Api;
 use async_trait::async_trait;
 use clap::Parser;
-use scorer::{Engine, FolderStore, FolderWatch, Follow, Progress, Settings, follow};
+use scorer::{
+    Engine, FolderStore, FolderWatch, Follow, Progress, Settings, follow,
+    retrain::{Configuration, Retrainer},
+};
 use shared::{MemoryStore, PredictionStore};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -47,6 +50,12 @@ struct Arguments {
     /// The address to serve on; 0.0.0.0 is every network of this machine.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
+    /// Which models are trained again when newer data arrive, in TOML; none without it.
+    #[arg(long, value_name = "FILE.toml", env)]
+    retrain_config: Option<PathBuf>,
+    /// Put the feature table that is computed from raw.csv into the bucket: true or false.
+    #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
+    write_features: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -76,6 +85,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let configuration = arguments.retrain_config.as_deref().map(Configuration::from_file).transpose()?;
     let bucket = match &arguments.bucket {
         Some(folder) => folder.clone(),
         None => sample_bucket()?,
@@ -90,6 +100,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 
     // The watch comes before the first look, so that nothing falls between them.
     let events = FolderWatch::start(objects.clone()).await?;
+    let writer = Arc::new(objects.clone());
     let store = Arc::new(MemoryStore::default());
     let engine = Arc::new(Engine::new(
         Arc::new(objects),
@@ -97,6 +108,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Settings::default(),
         Progress::on_terminal(),
     ));
+    let retrainer = Retrainer::new(Arc::clone(&engine), writer, configuration.unwrap_or_default())
+        .with_features_written(arguments.write_features);
     let api = Api::new(store).with_reload(Arc::new(Reloading(Arc::clone(&engine))));
     let keep_up = async {
         let first = tokio::select! {
@@ -104,8 +117,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             first = engine.reload() => first?,
         };
         println!("{}", overview::overview(&first.snapshot, &bucket, address));
-        follow(&engine, events, &Follow::default(), stopped(stop.clone())).await;
-        anyhow::Ok(())
+        tokio::select! {
+            () = follow(&engine, events, &Follow::default(), stopped(stop.clone())) => Ok(()),
+            () = retrainer.run() => Ok(()),
+        }
     };
     // Requests are answered from the start: until the first models are read, with 503 and the reason.
     let answer = async {

@@ -9,8 +9,8 @@ use hyper::{HeaderMap, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use shared::{
-    AssetPredictions, Generation, MemoryStore, Outcome, Prediction, PredictionFailure, PredictionStore,
-    RejectedArtifact, ServedModel, Snapshot, TraceId,
+    AssetPredictions, Comparison, Contender, Generation, MemoryStore, Outcome, Prediction, PredictionFailure,
+    PredictionStore, RejectedArtifact, ServedModel, Snapshot, TraceId,
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -178,12 +178,16 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         name: name.parse().unwrap(),
         version: version.parse().unwrap(),
         loaded_at: timestamp,
+        comparison: None,
     };
     Snapshot {
         generation: Generation(generation),
         scored_at: timestamp,
         trace_id: TraceId::new(),
-        models: vec![model("regressor_rf"), model("classifier_rf")],
+        models: vec![
+            ServedModel { comparison: Some(Box::new(comparison())), ..model("regressor_rf") },
+            model("classifier_rf"),
+        ],
         rejected: vec![RejectedArtifact {
             key: "models/regressor_svr_20250730-0100.joblib".to_owned(),
             reason: "sklearn.svm._classes.SVR is not supported".to_owned(),
@@ -200,4 +204,25 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
 /// A snapshot of a bucket in which nothing could be scored.
 pub(crate) fn without_predictions(generation: u64) -> Snapshot {
     Snapshot { models: Vec::new(), assets: BTreeMap::new(), ..snapshot(generation) }
+}
+
+/// What came of retraining `regressor_rf`.
+fn comparison() -> Comparison {
+    let contender = |version: &str, rmse| Contender {
+        version: version.parse().unwrap(),
+        metrics: BTreeMap::from([("rmse".to_owned(), rmse)]),
+    };
+    Comparison {
+        accepted: true,
+        metric: "rmse".to_owned(),
+        margin: 0.02,
+        challenger: contender("20250729-2130", 1.5),
+        in_force: Some(contender("20250722-2130", 1.75)),
+        rows: 280,
+        from: jiff::civil::date(2025, 6, 18),
+        to: jiff::civil::date(2025, 7, 27),
+        fitted_rows: 1400,
+        data_until: jiff::civil::date(2025, 7, 28),
+        data: "raw.csv".to_owned(),
+    }
 }

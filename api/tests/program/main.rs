@@ -34,7 +34,7 @@ async fn publish(store: &RedisStore) -> Generation {
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
-        models: vec![ServedModel { name, version, loaded_at: now }],
+        models: vec![ServedModel { name, version, loaded_at: now, comparison: None }],
         rejected: Vec::new(),
         assets: BTreeMap::from([("BTC".parse().unwrap(), predictions)]),
     };
@@ -182,6 +182,7 @@ async fn a_generation_above_the_budget_is_read_answer_by_answer() {
         name: "regressor_rf".parse().unwrap(),
         version: "20250729-2130".parse().unwrap(),
         loaded_at: now,
+        comparison: None,
     };
     let snapshot = Snapshot {
         generation,

@@ -29,7 +29,12 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
     let named: BTreeMap<Asset, AssetPredictions> =
         names.map(|name| (name.parse().unwrap(), predictions.clone())).collect();
     let now = Timestamp::now();
-    let model = |name: &str| ServedModel { name: name.parse().unwrap(), version: version(), loaded_at: now };
+    let model = |name: &str| ServedModel {
+        name: name.parse().unwrap(),
+        version: version(),
+        loaded_at: now,
+        comparison: None,
+    };
     Arc::new(Snapshot {
         generation,
         scored_at: now,

@@ -1,14 +1,17 @@
 //! Which version of a model is in force: the newest that can be read, can predict from the rows, and does not say
 //! something altogether different from the version that it replaces.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use models::Model;
 use shared::{ModelName, ModelVersion, Object, RejectedArtifact, ServedModel};
 use tokio::task::spawn_blocking;
 
-use super::source::{Refusal, Source};
+use super::{
+    source::{Refusal, Source},
+    training::ModelInForce,
+};
 use crate::{
     catalogue::{Artifact, Artifacts},
     events,
@@ -49,6 +52,15 @@ pub(super) struct Choice {
 impl InForce {
     pub(super) fn scores(&self) -> Option<&ModelScores> {
         self.scored.as_ref().map(|(_, scores)| &**scores)
+    }
+
+    /// As it is shown to retraining.
+    pub(super) fn as_model(&self, compared_until: &BTreeMap<ModelName, Date>) -> ModelInForce {
+        ModelInForce {
+            served: self.served.clone(),
+            model: Arc::clone(&self.model),
+            compared_until: compared_until.get(&self.served.name).copied(),
+        }
     }
 
     pub(super) fn has_predictions(&self) -> bool {
@@ -199,6 +211,7 @@ async fn read(source: &Source, name: &ModelName, artifact: &Artifact) -> Result<
             name: name.clone(),
             version: artifact.version.clone(),
             loaded_at: Timestamp::now(),
+            comparison: None,
         },
         object: object.clone(),
         model: Arc::new(model),

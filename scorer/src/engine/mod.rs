@@ -6,6 +6,7 @@
 mod choice;
 mod rows;
 mod source;
+mod training;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -14,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use shared::{
     AssetPredictions, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
     PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot, StoreError, TraceId,
@@ -26,8 +27,9 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
+pub use self::training::{Data, DataError, InForce, ModelInForce, TrainingRows};
 use self::{
-    choice::{Before, Choice, InForce},
+    choice::{Before, Choice, InForce as Chosen},
     rows::{Rows, RowsMemory},
     source::Source,
 };
@@ -78,12 +80,13 @@ pub struct Engine {
     source: Arc<Source>,
     predictions: Arc<dyn PredictionStore>,
     state: Mutex<State>,
+    in_force: watch::Sender<Option<Arc<InForce>>>,
 }
 
 /// What a reload leaves for the next one.
 #[derive(Default)]
 struct State {
-    models: BTreeMap<ModelName, InForce>,
+    models: BTreeMap<ModelName, Chosen>,
     rows: Option<Rows>,
     memory: RowsMemory,
     newest: Option<Arc<Snapshot>>,
@@ -154,6 +157,7 @@ impl Engine {
             source: Arc::new(Source::new(objects, settings, progress)),
             predictions,
             state: Mutex::default(),
+            in_force: watch::Sender::new(None),
         }
     }
 
@@ -211,6 +215,7 @@ impl Engine {
             findings.reject_all(choice.rejected);
             chosen.extend(choice.in_force.map(|in_force| (choice.name, in_force)));
         }
+        let compared_until = self.compare(&mut chosen, &catalogue, &mut findings).await;
 
         let listed: HashSet<Object> = listing.into_iter().collect();
         self.source.forget_all_but(&listed);
@@ -246,6 +251,11 @@ impl Engine {
 
         state.models = chosen;
         state.rows = rows;
+        self.in_force.send_replace(Some(Arc::new(InForce {
+            models: state.models.values().map(|chosen| chosen.as_model(&compared_until)).collect(),
+            data: state.rows.as_ref().and_then(Data::of),
+            tables: catalogue.dated_tables,
+        })));
         state.newest = Some(Arc::clone(&snapshot));
         Ok(Reload {
             snapshot,
@@ -280,7 +290,7 @@ impl Engine {
         findings: &mut Findings,
     ) -> Result<(Option<Rows>, Vec<Choice>), ReloadError> {
         let versions_tried = self.source.settings().versions_tried;
-        let in_force = state.rows.clone().filter(|_| state.models.values().any(InForce::has_predictions));
+        let in_force = state.rows.clone().filter(|_| state.models.values().any(Chosen::has_predictions));
         let (Some(new), Some(old)) = (&newest, in_force) else {
             let choices = self.choices(state, served, catalogue, newest.as_ref(), versions_tried).await?;
             return Ok((newest, choices));
@@ -291,7 +301,7 @@ impl Engine {
         }
         // Newer models may have come along with the new table. Older ones are not read for its sake.
         let choices = self.choices(state, served, catalogue, Some(new), 1).await?;
-        if choices.iter().filter_map(|choice| choice.in_force.as_ref()).any(InForce::has_predictions) {
+        if choices.iter().filter_map(|choice| choice.in_force.as_ref()).any(Chosen::has_predictions) {
             return Ok((newest, choices));
         }
         let first_reason = choices.iter().flat_map(|choice| &choice.rejected).next();
@@ -302,7 +312,7 @@ impl Engine {
     }
 
     async fn any_can_use(&self, state: &State, rows: &Rows) -> Result<bool, JoinError> {
-        let models: Vec<InForce> = state.models.values().cloned().collect();
+        let models: Vec<Chosen> = state.models.values().cloned().collect();
         let rows = Arc::clone(&rows.rows);
         spawn_blocking(move || models.iter().any(|in_force| in_force.can_use(&rows))).await
     }
@@ -338,6 +348,40 @@ impl Engine {
         }
         choices.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(choices)
+    }
+
+    /// Notes what came of comparing models, of those in force in themselves, and until when the data of each name's
+    /// newest comparison were.
+    async fn compare(
+        &self,
+        chosen: &mut BTreeMap<ModelName, Chosen>,
+        catalogue: &Catalogue,
+        findings: &mut Findings,
+    ) -> BTreeMap<ModelName, Date> {
+        let mut compared_until = BTreeMap::new();
+        for (name, chosen) in chosen {
+            let Some(comparisons) = catalogue.comparisons.get(name) else { continue };
+            let mut of_chosen = None;
+            let newest = comparisons.last_key_value();
+            let own = comparisons.get_key_value(&chosen.served.version);
+            for (version, object) in newest.into_iter().chain(own.filter(|own| Some(*own) != newest)) {
+                match self.source.comparison(object).await {
+                    Ok(comparison) => {
+                        if *version == chosen.served.version {
+                            of_chosen = Some(Box::new((*comparison).clone()));
+                        }
+                        let until = compared_until.entry(name.clone()).or_insert(comparison.data_until);
+                        *until = comparison.data_until.max(*until);
+                    }
+                    Err(refusal) => {
+                        findings.reject(&object.key, refusal.reason);
+                        findings.incomplete |= refusal.may_pass;
+                    }
+                }
+            }
+            chosen.served.comparison = of_chosen;
+        }
+        compared_until
     }
 
     async fn publish(&self, snapshot: Snapshot) -> Result<(Arc<Snapshot>, Publication), ReloadError> {
@@ -406,7 +450,7 @@ impl Findings {
 
 async fn assets(
     rows: Option<Rows>,
-    chosen: Vec<InForce>,
+    chosen: Vec<Chosen>,
 ) -> Result<BTreeMap<shared::Asset, AssetPredictions>, JoinError> {
     let Some(rows) = rows else { return Ok(BTreeMap::new()) };
     spawn_blocking(move || {

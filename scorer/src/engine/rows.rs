@@ -2,7 +2,8 @@
 //! each asset's own table.
 //!
 //! * Features are computed from `raw.csv` if its newest day is later than that of the feature table, or the same and
-//!   the candles were uploaded after it. A table that the feature job wrote from them is thus taken as it is.
+//!   the candles were uploaded after it. A table that the feature job wrote from them is thus taken as it is. Where
+//!   both give the same rows, which was written from which makes no difference, and the candles stay.
 //! * Tables with a date in their name order by it, as the training job orders them. A copy without a date (`latest`)
 //!   is usually the newest of them again, recognised by its size. Otherwise it is read too, and is in force if its
 //!   newest day is later: times of upload say little, since copying a bucket changes them.
@@ -42,6 +43,14 @@ impl Rows {
     /// Whether these are the very same rows.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.rows, &other.rows)
+    }
+
+    /// The table or the candles that they are from; nothing where each asset has a table of its own.
+    pub(super) fn object(&self) -> Option<&Object> {
+        match self.objects.as_slice() {
+            [object] if !object.key.starts_with(DATA) => Some(object),
+            _ => None,
+        }
     }
 
     fn are_of_one_table(&self, key: &str) -> bool {
@@ -146,7 +155,7 @@ fn newer(of_table: Option<Rows>, of_candles: Option<Rows>) -> Option<Rows> {
     let (Some(table), Some(candles)) = (&of_table, &of_candles) else { return of_table.or(of_candles) };
     let age =
         |rows: &Rows| (rows.rows.newest_date(), rows.objects.iter().map(|object| object.last_modified).max());
-    if age(candles) > age(table) { of_candles } else { of_table }
+    if age(candles) > age(table) || candles.rows.say_the_same_as(&table.rows) { of_candles } else { of_table }
 }
 
 /// The rows that are computed from the bucket's candles.

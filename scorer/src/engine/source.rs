@@ -7,7 +7,7 @@ use std::{
 };
 
 use models::Model;
-use shared::{Object, ObjectError, ObjectStore};
+use shared::{Comparison, Object, ObjectError, ObjectStore};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::Settings;
@@ -17,6 +17,9 @@ use crate::{
     progress::TrackedReader,
     tables::{NewestRows, TableError},
 };
+
+/// A comparison has a dozen numbers.
+const COMPARISON_BYTES: u64 = 64 << 10;
 
 /// How much is asked of the store at a time.
 const READ_SIZE: usize = 256 << 10;
@@ -30,6 +33,8 @@ pub(super) struct Source {
     refused: Mutex<HashMap<Object, Refused>>,
     /// Pairs of objects whose bytes were compared.
     compared: Mutex<HashMap<(Object, Object), bool>>,
+    /// Comparisons that were read.
+    comparisons: Mutex<HashMap<Object, Arc<Comparison>>>,
 }
 
 /// Why an object was found unusable, and for how long that holds.
@@ -77,7 +82,15 @@ impl From<ObjectError> for Refusal {
 impl Source {
     pub(super) fn new(objects: Arc<dyn ObjectStore>, settings: Settings, progress: Progress) -> Self {
         let permits = Semaphore::new(settings.concurrent_reads.clamp(1, Semaphore::MAX_PERMITS));
-        Self { objects, settings, progress, permits, refused: Mutex::default(), compared: Mutex::default() }
+        Self {
+            objects,
+            settings,
+            progress,
+            permits,
+            refused: Mutex::default(),
+            compared: Mutex::default(),
+            comparisons: Mutex::default(),
+        }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -118,6 +131,18 @@ impl Source {
             parse(content).map_err(|error| with_causes(&error))
         })
         .await
+    }
+
+    /// Reads what was noted when two models were compared.
+    pub(super) async fn comparison(&self, object: &Object) -> Result<Arc<Comparison>, Refusal> {
+        if let Some(known) = lock(&self.comparisons).get(object) {
+            return Ok(Arc::clone(known));
+        }
+        let read = |content: Vec<u8>| serde_json::from_slice(&content).map_err(|error| with_causes(&error));
+        let comparison: Comparison = self.read_whole(object, COMPARISON_BYTES, "a comparison", read).await?;
+        let comparison = Arc::new(comparison);
+        lock(&self.comparisons).insert(object.clone(), Arc::clone(&comparison));
+        Ok(comparison)
     }
 
     /// Reads an object of at most `limit` bytes, and makes something of them.
@@ -233,6 +258,7 @@ impl Source {
     /// Gives up what is known of objects that are no longer there.
     pub(super) fn forget_all_but(&self, listed: &HashSet<Object>) {
         lock(&self.refused).retain(|object, _| listed.contains(object));
+        lock(&self.comparisons).retain(|object, _| listed.contains(object));
         lock(&self.compared).retain(|(one, other), _| listed.contains(one) && listed.contains(other));
     }
 }

@@ -34,6 +34,7 @@ pub use candles::Candles;
 pub use file::{FileError, read_raw_file};
 pub use parquet::WriteError;
 pub use raw::{are_candles, read_asset, read_raw};
+pub(crate) use rows::with_targets;
 pub use rows::{NEXT_CLOSE, NEXT_DIRECTION};
 
 use self::{
@@ -126,8 +127,7 @@ impl Features {
     /// The key that the table's parquet file has in the bucket; none without rows.
     #[must_use]
     pub fn key(&self) -> Option<String> {
-        let day = self.newest_day()?;
-        Some(format!("{FEATURES}cripto_features_{:04}{:02}{:02}.parquet", day.year(), day.month(), day.day()))
+        self.newest_day().map(key_of)
     }
 
     /// The candles that have no place in the table, with reasons.
@@ -135,6 +135,11 @@ impl Features {
     pub fn unusable(&self) -> &[UnusableRows] {
         &self.unusable
     }
+}
+
+/// The key of the table whose newest day is this.
+pub(crate) fn key_of(day: Date) -> String {
+    format!("{FEATURES}cripto_features_{:04}{:02}{:02}.parquet", day.year(), day.month(), day.day())
 }
 
 /// The newest row of features of one asset's candles, `data/{ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv`.

@@ -76,15 +76,8 @@ impl Features {
         // Places are in the order of assets.
         rows.sort_unstable_by_key(|(day, place, ..)| (*day, *place));
         let places: Vec<Place> = rows.iter().map(|(_, place, ..)| *place).collect();
-        let number = |of: fn(&(Date, Place, f64, f64)) -> f64| Column::Number(rows.iter().map(of).collect());
-        let days = number(|(day, ..)| days_since_epoch(*day).into());
-        let next_close = number(|(.., next)| *next);
-        let next_direction = number(|(.., close, next)| f64::from(next > close));
-        let mut columns = self.columns(&places);
-        columns.retain(|(name, _)| *name != HIGHEST_CLOSE);
-        columns.insert(1, (DATE_COLUMN, days));
-        columns.extend([(NEXT_CLOSE, next_close), (NEXT_DIRECTION, next_direction)]);
-        Ok(Table::new(columns)?)
+        let table = Table::new(self.columns(&places))?;
+        with_targets(table, rows.iter().map(|(day, _, close, next)| (*day, *close, *next)))
     }
 
     /// `ativo` and all columns of features, of these rows.
@@ -106,6 +99,29 @@ impl Features {
     pub(super) fn column_names(&self) -> impl Iterator<Item = &'static str> {
         self.assets.first().into_iter().flat_map(|asset| asset.columns.iter().map(|(name, _)| *name))
     }
+}
+
+/// The rows of a feature table with day, close and next close: without the column that models are not trained on, with
+/// `data` in days since 1970-01-01, and with the targets.
+pub(crate) fn with_targets(
+    table: Table,
+    rows: impl Iterator<Item = (Date, f64, f64)>,
+) -> Result<Table, TableError> {
+    let (mut days, mut next_close, mut next_direction) = (Vec::new(), Vec::new(), Vec::new());
+    for (day, close, next) in rows {
+        days.push(days_since_epoch(day).into());
+        next_close.push(next);
+        next_direction.push(f64::from(next > close));
+    }
+    let added = [(DATE_COLUMN, days), (NEXT_CLOSE, next_close), (NEXT_DIRECTION, next_direction)];
+    let is_added = |name: &str| added.iter().any(|(added, _)| *added == name);
+    let kept = table.columns().filter(|(name, _)| *name != HIGHEST_CLOSE && !is_added(name));
+    let mut columns: Vec<(&str, Column)> = kept.map(|(name, column)| (name, column.clone())).collect();
+    let [days, next_close, next_direction] =
+        added.clone().map(|(name, numbers)| (name, Column::Number(numbers)));
+    columns.insert(columns.len().min(1), days);
+    columns.extend([next_close, next_direction]);
+    Ok(Table::new(columns)?)
 }
 
 impl AssetFeatures {

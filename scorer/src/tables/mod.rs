@@ -15,7 +15,7 @@ mod parquet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use models::Table;
+use models::{Column, Table};
 use shared::Asset;
 use thiserror::Error;
 
@@ -134,6 +134,22 @@ impl NewestRows {
         csv::newest_rows(rows)
     }
 
+    /// Whether models are told the same by both. Missing values are alike, which they are not to `==`.
+    pub(crate) fn say_the_same_as(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Column, &Column)| match (one, other) {
+            (Column::Number(one), Column::Number(other)) => {
+                one.iter().zip(other).all(|(one, other)| one == other || (one.is_nan() && other.is_nan()))
+            }
+            (one, other) => one == other,
+        };
+        let (ours, theirs) = (self.table.columns(), other.table.columns());
+        self.assets == other.assets
+            && ours.len() == theirs.len()
+            && ours
+                .zip(theirs)
+                .all(|((name, one), (other_name, other))| name == other_name && same((one, other)))
+    }
+
     /// The day of the newest of the rows.
     #[must_use]
     pub fn newest_date(&self) -> Option<Date> {
@@ -151,6 +167,15 @@ pub fn read_parquet(
     limits: &TableLimits,
 ) -> Result<Table, TableError> {
     without_panic("parquet", || parquet::whole(content.to_vec(), columns, limits))
+}
+
+/// The rows of a feature table in parquet that models are trained on, with their targets, as
+/// [`Features::training_rows`](crate::features::Features::training_rows) gives them; and the newest day of all rows.
+///
+/// # Errors
+/// It is no parquet file, lacks `ativo`, `data` or `fechamento`, exceeds a limit, or no asset has two rows.
+pub fn training_rows(content: Vec<u8>, limits: &TableLimits) -> Result<(Table, Date), TableError> {
+    without_panic("parquet", || parquet::training_rows(content, limits))
 }
 
 pub(crate) fn without_panic<T>(

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use models::{Column, Table};
 use polars::prelude::{
     FileMetadata, IdxSize, ParquetReader, PlSmallStr, PolarsError, PolarsResult, SerReader, Series,
@@ -31,6 +31,10 @@ use shared::{Asset, InvalidAsset};
 use super::{
     ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, TableLimits, UnusableRows, check, convert, day,
 };
+use crate::features;
+
+/// The column with the close of a row's day.
+const CLOSE: &str = "fechamento";
 
 /// The most symbols that are each reported as unusable by name.
 const MAX_REPORTED: usize = 20;
@@ -53,6 +57,42 @@ pub(super) fn whole(
     limits: &TableLimits,
 ) -> Result<Table, TableError> {
     File::open(content, limits)?.table(columns, |series| Ok(series.clone()))
+}
+
+/// The rows to learn from, and the newest day of all rows; see [`super::training_rows`].
+pub(super) fn training_rows(content: Vec<u8>, limits: &TableLimits) -> Result<(Table, Date), TableError> {
+    let file = File::open(content, limits)?;
+    let assets = file.series(ASSET_COLUMN)?;
+    let symbols = convert::text(&assets).ok_or_else(|| TableError::WrongType {
+        column: ASSET_COLUMN.to_owned(),
+        found: assets.dtype().to_string(),
+        expected: "text",
+    })?;
+    let symbols = symbols.str().map_err(unreadable)?;
+    let closes = file.series(CLOSE)?;
+    let Some(Column::Number(closes)) = convert::column(&closes) else {
+        let (column, found) = (CLOSE.to_owned(), closes.dtype().to_string());
+        return Err(TableError::WrongType { column, found, expected: "numbers" });
+    };
+    let instants = convert::instants(DATE_COLUMN, &file.series(DATE_COLUMN)?)?;
+    let rows = (0 as IdxSize..).zip(symbols.iter()).zip(instants).zip(closes);
+    let mut rows: Vec<(&str, Timestamp, IdxSize, f64)> =
+        rows.filter_map(|(((row, symbol), instant), close)| Some((symbol?, instant?, row, close))).collect();
+    rows.sort_unstable_by_key(|(symbol, instant, row, _)| (*symbol, *instant, *row));
+    let followed =
+        rows.iter().zip(rows.iter().skip(1)).filter(|(row, next)| row.0 == next.0 && !next.3.is_nan());
+    let mut learnt: Vec<(Timestamp, &str, IdxSize, f64, f64)> = followed
+        .map(|((symbol, instant, row, close), (.., next))| (*instant, *symbol, *row, *close, *next))
+        .collect();
+    let newest = rows.iter().map(|(_, instant, ..)| *instant).max().map(day);
+    let Some(newest) = newest.filter(|_| !learnt.is_empty()) else {
+        return Err(TableError::NoRows { unusable: Vec::new() });
+    };
+    learnt.sort_unstable_by_key(|(instant, symbol, row, ..)| (*instant, *symbol, *row));
+    let places: Vec<IdxSize> = learnt.iter().map(|(_, _, row, ..)| *row).collect();
+    let table = file.table(None, |series| series.take_slice(&places))?;
+    let targets = learnt.iter().map(|(instant, _, _, close, next)| (day(*instant), *close, *next));
+    Ok((features::with_targets(table, targets)?, newest))
 }
 
 /// A parquet file whose index is read.

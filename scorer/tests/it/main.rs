@@ -10,5 +10,6 @@ mod engine;
 mod features;
 mod folder;
 mod follow;
+mod retrain;
 mod tables;
 mod world;

@@ -10,4 +10,5 @@ mod path;
 mod process;
 mod proxy;
 mod reload;
+mod retrain;
 mod system;

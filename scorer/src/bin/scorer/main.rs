@@ -1,9 +1,10 @@
-//! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, looks into an artifact, or
-//! computes a feature table.
+//! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, looks into an artifact,
+//! computes a feature table, or trains models again.
 
 mod features;
 #[cfg(feature = "worker")]
 mod observe;
+mod retrain;
 #[cfg(feature = "worker")]
 mod rollback;
 #[cfg(feature = "worker")]
@@ -23,8 +24,10 @@ use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswe
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: ended by a signal, at least one asset scored, the artifact read, the feature table written
-  1  could not start, nothing could be scored, read or written; the reasons are on standard error
+  0  done: ended by a signal, at least one asset scored, the artifact read, the feature table written, every model
+     compared with its challenger, whichever was better
+  1  could not start, nothing could be scored, read or written, a model not be retrained; the reasons are on
+     standard error
   2  the command line is wrong
 
 A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
@@ -68,6 +71,12 @@ enum Command {
     /// ativo|data|timestamp|maximo|minimo|abertura|fechamento|volumefrom|volumeto.
     #[command(after_help = EXIT_CODES)]
     Features(features::Arguments),
+    /// Trains the models of a bucket again, and writes those into it that are not worse than the models in force.
+    ///
+    /// Both are compared on the last of six parts of the rows in time, by RMSE or log-loss. What came of it is written
+    /// beside the artifact, as models/{tipo}_{algoritmo}_{versao}.comparison.json.
+    #[command(after_help = EXIT_CODES)]
+    Retrain(Box<retrain::Arguments>),
 }
 
 #[derive(Args)]
@@ -107,6 +116,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => print_inspection(&arguments),
         Command::Convert(arguments) => convert_artifact(&arguments),
         Command::Features(arguments) => features::run(&arguments),
+        Command::Retrain(arguments) => retrain::run(&arguments),
     };
     match result {
         Ok(code) => code,

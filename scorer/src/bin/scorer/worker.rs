@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +11,10 @@ use anyhow::Context;
 use aws::{HttpUrl, S3Bucket, SqsQueue, SqsSettings, Visibility, meaning::Scope};
 use clap::Args;
 use redis_store::RedisStore;
-use scorer::{Admission, Engine, Follow, Progress, Settings, follow};
+use scorer::{
+    Admission, Engine, Follow, Progress, Settings, follow,
+    retrain::{Configuration, Retrainer},
+};
 use shared::{PredictionStore, config::Seconds};
 use tokio::{
     net::TcpListener,
@@ -60,6 +64,12 @@ pub(crate) struct Worker {
     /// The factor by which a new regressor's predictions may differ from those in force, in the median, or off.
     #[arg(long, env, default_value = "10")]
     admission_max_shift: Factor,
+    /// Which models are trained again when newer data arrive, in TOML; none without it.
+    #[arg(long, env, value_name = "FILE.toml")]
+    retrain_config: Option<PathBuf>,
+    /// Put the feature table that is computed from raw.csv into the bucket: true or false.
+    #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
+    write_features: bool,
     /// Seconds for what is in flight to be settled after SIGTERM.
     #[arg(long, env, default_value = "25")]
     shutdown_grace: Seconds,
@@ -100,6 +110,7 @@ fn number_or_off(text: &str, allowed: impl Fn(f64) -> bool) -> Option<Option<f64
 
 /// Works until SIGTERM or SIGINT.
 pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
+    let configuration = arguments.retrain_config.as_deref().map(Configuration::from_file).transpose()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = (arguments.metrics_host, arguments.metrics_port);
@@ -133,12 +144,16 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
     };
     let settings = Settings { admission, ..Settings::default() };
     let predictions: Arc<dyn PredictionStore> = Arc::clone(&store) as _;
-    let engine = Engine::new(Arc::new(objects), predictions, settings, Progress::none());
+    let writer = Arc::new(objects.clone());
+    let engine = Arc::new(Engine::new(Arc::new(objects), predictions, settings, Progress::none()));
+    let retrainer = Retrainer::new(Arc::clone(&engine), writer, configuration.unwrap_or_default())
+        .with_features_written(arguments.write_features);
     let settings = Follow { reconcile: arguments.reconcile_interval.0, reports: Some(store) };
 
     tracing::info!(address = %listener.local_addr()?, "working");
     let watch = engine.watch();
     let observed = tokio::spawn(observe::serve(listener, watch, monitor));
+    let retrained = tokio::spawn(async move { retrainer.run().await });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut following = std::pin::pin!(follow(&engine, events, &settings, async {
         let _ = stopped.await;
@@ -149,6 +164,7 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    retrained.abort();
     let _ = stop.send(());
     let grace: Duration = arguments.shutdown_grace.0;
     if timeout(grace, following).await.is_err() {

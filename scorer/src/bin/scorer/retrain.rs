@@ -1,0 +1,174 @@
+//! `scorer retrain`, and how the other programs are told what to retrain.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::Args;
+use jiff::Timestamp;
+use models::fit::Specification;
+use scorer::{
+    Engine, FolderStore, InForce, ModelInForce, Progress, Settings, TrainingRows,
+    retrain::{Challenge, Challenged, challenge, specification_from_toml, write},
+};
+use shared::{Comparison, MemoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The bucket: a folder with models/ and features/ or raw.csv in it.
+    #[arg(long, value_name = "DIR")]
+    bucket: Option<PathBuf>,
+    /// The bucket in S3; AWS_DEFAULT_REGION and AWS_ENDPOINT_URL as for the worker.
+    #[cfg(feature = "worker")]
+    #[arg(long, value_name = "NAME", conflicts_with = "bucket")]
+    bucket_name: Option<String>,
+    /// The region of the bucket.
+    #[cfg(feature = "worker")]
+    #[arg(long, env, default_value = aws::Settings::DEFAULT_REGION)]
+    aws_default_region: String,
+    /// Where S3 is, if not at AWS.
+    #[cfg(feature = "worker")]
+    #[arg(long, env)]
+    aws_endpoint_url: Option<aws::HttpUrl>,
+    /// A model to retrain, such as regressor_rf; may be given several times. All models in force without it.
+    #[arg(long = "model", value_name = "NAME")]
+    models: Vec<ModelName>,
+    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force, which may have been
+    /// trained on the rows that both are compared on.
+    #[arg(long, default_value_t = scorer::retrain::DEFAULT_MARGIN, value_parser = margin)]
+    margin: f64,
+    /// What to fit instead of what the model in force is, in TOML; of one --model.
+    #[arg(long, value_name = "FILE.toml")]
+    specification: Option<PathBuf>,
+    /// Compare, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn margin(text: &str) -> Result<f64, &'static str> {
+    let margin = text.parse().ok().filter(|margin: &f64| margin.is_finite() && *margin >= 0.0);
+    margin.ok_or("a number from 0 on expected")
+}
+
+/// A bucket from both sides.
+struct Bucket {
+    objects: Arc<dyn ObjectStore>,
+    writer: Arc<dyn ObjectWriter>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(retrain(arguments))
+}
+
+async fn retrain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let specification = match (&arguments.specification, arguments.models.as_slice()) {
+        (None, _) => None,
+        (Some(file), [_]) => Some(read_specification(file)?),
+        (Some(_), _) => bail!("--specification is of one model, and needs one --model"),
+    };
+    let bucket = open(arguments).await?;
+    let predictions = Arc::new(MemoryStore::default());
+    let settings = Settings::default();
+    let engine = Engine::new(Arc::clone(&bucket.objects), predictions, settings, Progress::on_terminal());
+    engine.reload().await?;
+    let in_force = engine.in_force().borrow().clone().context("nothing is in force")?;
+    let rows = training_rows(&engine, &in_force).await?;
+
+    let names = match arguments.models.as_slice() {
+        [] => in_force.models.iter().map(|model| model.served.name.clone()).collect(),
+        names => names.to_vec(),
+    };
+    ensure!(!names.is_empty(), "the bucket has no usable model");
+    println!(
+        "{:<24} {:>10} {:>14} {:>14} {:>9}  outcome",
+        "model", "metric", "in force", "challenger", "rows"
+    );
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        let model = in_force.models.iter().find(|model| model.served.name == name);
+        match retrain_one(arguments, &bucket, &name, model, specification.as_ref(), &rows).await {
+            Ok(comparison) => print(&name, &comparison, arguments.dry_run)?,
+            Err(error) => {
+                eprintln!("scorer: {name}: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+async fn open(arguments: &Arguments) -> anyhow::Result<Bucket> {
+    #[cfg(feature = "worker")]
+    if let Some(name) = &arguments.bucket_name {
+        let settings = aws::Settings {
+            region: arguments.aws_default_region.clone(),
+            endpoint: arguments.aws_endpoint_url.clone(),
+            attempt_timeout: aws::Settings::DEFAULT_ATTEMPT_TIMEOUT,
+        };
+        let bucket = aws::S3Bucket::new(&aws::config(&settings).await, name);
+        return Ok(Bucket { objects: Arc::new(bucket.clone()), writer: Arc::new(bucket) });
+    }
+    let folder =
+        arguments.bucket.as_ref().context("--bucket DIR or, with S3, --bucket-name NAME is needed")?;
+    let bucket = FolderStore::open_folder(folder)?;
+    Ok(Bucket { objects: Arc::new(bucket.clone()), writer: Arc::new(bucket) })
+}
+
+async fn training_rows(engine: &Engine, in_force: &InForce) -> anyhow::Result<TrainingRows> {
+    let data = in_force.data.as_ref().context("the bucket has neither a feature table nor a raw.csv")?;
+    if !data.are_candles() {
+        return Ok(engine.training_rows(&data.object).await?);
+    }
+    let features = engine.features(&data.object).await?;
+    Ok(TrainingRows::of(&features, &data.object.key)?)
+}
+
+async fn retrain_one(
+    arguments: &Arguments,
+    bucket: &Bucket,
+    name: &ModelName,
+    model: Option<&ModelInForce>,
+    specification: Option<&Specification>,
+    rows: &TrainingRows,
+) -> anyhow::Result<Comparison> {
+    let version = ModelVersion::from_upload(Timestamp::now());
+    let in_force = model.map(|model| (&model.served.version, &*model.model));
+    let of = Challenge { name, in_force, specification, margin: arguments.margin, version: &version };
+    // Nothing else is to be done meanwhile.
+    let challenged: Challenged = tokio::task::block_in_place(|| challenge(of, rows))?;
+    let comparison = challenged.comparison.clone();
+    if !arguments.dry_run {
+        write(&*bucket.writer, name, challenged).await.map_err(|error| anyhow!(error))?;
+    }
+    Ok(comparison)
+}
+
+fn print(name: &ModelName, comparison: &Comparison, dry_run: bool) -> io::Result<()> {
+    let Comparison { metric, challenger, in_force, rows, accepted, .. } = comparison;
+    let value = |metrics: &std::collections::BTreeMap<String, f64>| {
+        metrics.get(metric).map_or("-".to_owned(), |value| format!("{value:.6}"))
+    };
+    let of_in_force = in_force.as_ref().map_or("-".to_owned(), |in_force| value(&in_force.metrics));
+    let version = challenger.version.as_str();
+    let outcome = match (accepted, dry_run) {
+        (true, true) => "would be accepted".to_owned(),
+        (true, false) => format!("accepted, written as {version}"),
+        (false, _) => "worse; the model in force stays".to_owned(),
+    };
+    let of_challenger = value(&challenger.metrics);
+    writeln!(
+        io::stdout(),
+        "{name:<24} {metric:>10} {of_in_force:>14} {of_challenger:>14} {rows:>9}  {outcome}"
+    )
+}
+
+fn read_specification(file: &Path) -> anyhow::Result<Specification> {
+    let text = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    specification_from_toml(&text).with_context(|| format!("{}: cannot be used", file.display()))
+}
