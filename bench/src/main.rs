@@ -1,12 +1,14 @@
 //! What `bench/compare.py` measures of this project.
 //!
 //! Each subcommand is one kind of process of a benchmark: `load` and `decompress` measure once and end, so that
-//! their peak memory is their own; `worker` and `features` measure whatever they are asked for, line by line, in turn with the other
-//! engines' workers; `serve` and `constant` are servers for an HTTP load generator. Results are JSON lines.
+//! their peak memory is their own; `worker`, `features` and `train` measure whatever they are asked for, line by line, in
+//! turn with the other engines' workers; `serve` and `constant` are servers for an HTTP load generator. Results are
+//! JSON lines.
 
 mod features;
 mod load;
 mod server;
+mod train;
 mod worker;
 
 use std::path::PathBuf;
@@ -47,6 +49,15 @@ enum Command {
         /// The candles.
         raw: PathBuf,
     },
+    /// Fits models as asked on standard input.
+    Train {
+        /// The rows to train on, with both targets.
+        #[arg(long, value_name = "PARQUET")]
+        rows: PathBuf,
+        /// Threads of the pool that fits.
+        #[arg(long, value_name = "N")]
+        threads: usize,
+    },
     /// Scores a bucket once and serves the predictions until standard input ends.
     Serve {
         /// The bucket.
@@ -76,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         Command::Decompress { file } => load::decompress(&file),
         Command::Worker { rows, threads, models } => worker::work(&rows, threads, &models),
         Command::Features { threads, raw } => features::work(&raw, threads),
+        Command::Train { rows, threads } => train::work(&rows, threads),
         Command::Serve { bucket, port } => server::run(server::api(&bucket, port)),
         Command::Constant { path, body, port } => server::run(server::constant(&path, &body, port)),
     }

@@ -247,6 +247,9 @@ hyper_parameters! {
     LinearRegression {
         /// Whether there is a constant term.
         fit_intercept: bool = true,
+        /// Directions in which the features vary by less than this, relative to the one in which they vary most, count
+        /// as none: LAPACK's `rcond`, as scikit-learn 1.9 has it.
+        tol: f64 = 1e-6,
     }
 }
 
@@ -494,7 +497,9 @@ impl Algorithm {
     /// Whether all are in their ranges.
     pub(super) fn check(&self) -> Result<(), SpecificationError> {
         match self {
-            Self::LinearRegression(_) => Ok(()),
+            Self::LinearRegression(parameters) => {
+                require("tol", parameters.tol >= 0.0 && parameters.tol < 1.0, "0.0 to below 1.0")
+            }
             Self::LogisticRegression(parameters) => {
                 require("C", parameters.C > 0.0 && parameters.C.is_finite(), "above 0.0")?;
                 require("max_iter", parameters.max_iter >= 1, "at least 1")

@@ -21,12 +21,11 @@ use rayon::prelude::*;
 
 use super::{
     criterion::Sums,
-    matrix::{Entry, Matrix, TreeColumn},
+    matrix::{Entry, Many, Matrix, TreeColumn},
     random::XorShift,
 };
 use crate::{
     artifact::{Array, Data, Dtype, Field, Kind, Scalar},
-    features::key,
     tree::Tree,
 };
 
@@ -138,8 +137,8 @@ enum Verdict {
 enum Column {
     /// By ascending value inside of every node.
     Sorted(Vec<Entry>),
-    /// By sample.
-    Values(Vec<f32>),
+    /// By sample, as places among the column's distinct values.
+    Ranks(Vec<u32>),
     Codes(Vec<u32>),
     Indicator {
         group: usize,
@@ -159,6 +158,7 @@ struct Scratch<S> {
     entries: Vec<Entry>,
     samples: Vec<u32>,
     keys: Vec<u64>,
+    sorted_keys: Vec<u64>,
     bins: Vec<Bin<S>>,
     pieces: Pieces<S>,
 }
@@ -166,7 +166,14 @@ struct Scratch<S> {
 impl<S: Sums> Default for Scratch<S> {
     fn default() -> Self {
         let pieces = Pieces { sums: Box::new([S::default(); PIECE]), proxies: Box::new([0.0; PIECE]) };
-        Self { entries: Vec::new(), samples: Vec::new(), keys: Vec::new(), bins: Vec::new(), pieces }
+        Self {
+            entries: Vec::new(),
+            samples: Vec::new(),
+            keys: Vec::new(),
+            sorted_keys: Vec::new(),
+            bins: Vec::new(),
+            pieces,
+        }
     }
 }
 
@@ -285,9 +292,7 @@ pub(super) fn grow<S: Sums>(limits: &Limits, input: &Samples<'_, S>) -> Grown {
         input.rows.iter().filter_map(|row| values.get(*row as usize).copied()).collect()
     };
     let column = |column: &TreeColumn| match column {
-        TreeColumn::Many(many) if !sorts_once => Column::Values(
-            input.rows.iter().filter_map(|row| many.values.get(*row as usize).copied()).collect(),
-        ),
+        TreeColumn::Many(many) if !sorts_once => Column::Ranks(pick(&many.ranks)),
         TreeColumn::Many(many) if count == input.matrix.rows => Column::Sorted(many.sorted.clone()),
         TreeColumn::Many(many) => {
             let mut sorted = vec![Entry::default(); count + 1];
@@ -536,8 +541,11 @@ impl<S: Sums> Grower<'_, S> {
                 let entries = entries.get(node.start..node.end).unwrap_or_default();
                 self.best_between(entries, node.total, floor, &mut scratch.pieces)
             }
-            Some(Column::Values(values)) => {
-                self.sort(feature, values, node, scratch);
+            Some(Column::Ranks(ranks)) => {
+                let Some(TreeColumn::Many(many)) = self.input.matrix.columns.get(feature) else {
+                    return Verdict::Constant;
+                };
+                self.sort(many, ranks, node, scratch);
                 self.best_between(&scratch.entries, node.total, floor, &mut scratch.pieces)
             }
             Some(Column::Codes(codes)) => {
@@ -585,14 +593,12 @@ impl<S: Sums> Grower<'_, S> {
     }
 
     /// Sorts a node's samples by a feature.
-    fn sort(&self, feature: usize, values: &[f32], node: &NodeInput<S>, scratch: &mut Scratch<S>) {
+    fn sort(&self, many: &Many, ranks: &[u32], node: &NodeInput<S>, scratch: &mut Scratch<S>) {
         // Picking a node's samples from all, which are sorted, is faster than sorting where they are many.
         const PICKS: usize = 4;
         scratch.entries.clear();
         let in_node = node.start..node.end;
-        if in_node.len() * PICKS >= self.input.matrix.rows
-            && let Some(TreeColumn::Many(many)) = self.input.matrix.columns.get(feature)
-        {
+        if in_node.len() * PICKS >= self.input.matrix.rows {
             let (start, length) = (node.start as u32, in_node.len() as u32);
             scratch.entries.resize(many.sorted.len(), Entry::default());
             let mut kept = 0;
@@ -613,16 +619,14 @@ impl<S: Sums> Grower<'_, S> {
         let samples = self.samples.get(in_node).unwrap_or_default();
         scratch.keys.clear();
         scratch.keys.extend(samples.iter().map(|sample| {
-            let value = values.get(*sample as usize).copied().unwrap_or(f32::NAN);
-            // Unsigned numbers that compare as the values do, and the sample below.
-            let order = key(value).cast_unsigned() ^ (1 << 31);
-            u64::from(order) << 32 | u64::from(*sample)
+            let rank = ranks.get(*sample as usize).copied().unwrap_or_default();
+            u64::from(rank) << 32 | u64::from(*sample)
         }));
-        scratch.keys.sort_unstable();
+        sort_by_rank(&mut scratch.keys, &mut scratch.sorted_keys, many.distinct.len());
         scratch.entries.extend(scratch.keys.iter().map(|key| {
             #[expect(clippy::cast_possible_truncation, reason = "the lower half is the sample")]
-            let sample = *key as u32;
-            Entry { value: values.get(sample as usize).copied().unwrap_or(f32::NAN), sample }
+            let (rank, sample) = ((*key >> 32) as usize, *key as u32);
+            Entry { value: many.distinct.get(rank).copied().unwrap_or(f32::NAN), sample }
         }));
     }
 
@@ -742,6 +746,41 @@ impl<S: Sums> Grower<'_, S> {
         } else {
             columns.iter_mut().zip(&is_constant).for_each(|column| divide(&mut scratch.entries, column));
         }
+    }
+}
+
+/// Sorts keys, whose upper halves are below `ranks` and whose lower halves ascend.
+fn sort_by_rank(keys: &mut Vec<u64>, other: &mut Vec<u64>, ranks: usize) {
+    // Counting sorts of a few bits each, from the lowest on, take the time of their counters where keys are few.
+    const FEWEST: usize = 80;
+    const MOST_BITS: u32 = 8;
+    if keys.len() < FEWEST {
+        keys.sort_unstable();
+        return;
+    }
+    let bits = usize::BITS - ranks.leading_zeros();
+    let passes = bits.div_ceil(MOST_BITS).max(1);
+    let bits_a_pass = bits.div_ceil(passes);
+    let mask = (1_usize << bits_a_pass) - 1;
+    other.resize(keys.len(), 0);
+    for pass in 0..passes {
+        let digit = |key: u64| (key >> (32 + pass * bits_a_pass)) as usize & mask;
+        let mut places = [0_usize; 1 << MOST_BITS];
+        for key in &*keys {
+            places[digit(*key) % (1 << MOST_BITS)] += 1;
+        }
+        let mut next = 0;
+        for place in &mut places {
+            next += std::mem::replace(place, next);
+        }
+        for key in &*keys {
+            let place = &mut places[digit(*key) % (1 << MOST_BITS)];
+            if let Some(slot) = other.get_mut(*place) {
+                *slot = *key;
+            }
+            *place += 1;
+        }
+        std::mem::swap(keys, other);
     }
 }
 

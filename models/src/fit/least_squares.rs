@@ -3,7 +3,7 @@
 //! Features may depend on each other (a one-hot encoder's always do), so what is asked for is the smallest of all
 //! solutions. The columns are centred and reduced to a triangle by Householder's reflections, which keeps the condition
 //! that normal equations would square; the triangle's singular values are found by Jacobi's one-sided rotations, and
-//! those that are zero but for rounding are left out, by LAPACK's rule.
+//! those that are small are left out, as LAPACK does with its `rcond`.
 
 /// Coefficients and the constant term.
 pub(super) struct Solution {
@@ -11,12 +11,14 @@ pub(super) struct Solution {
     pub(super) intercept: f64,
 }
 
-/// Minimises the weighted squared error. `columns` are the features.
+/// Minimises the weighted squared error. `columns` are the features; singular values up to `tolerance` times the largest
+/// count as zero.
 pub(super) fn fit(
     mut columns: Vec<Vec<f64>>,
     target: &[f64],
     weights: Option<&[f64]>,
     fit_intercept: bool,
+    tolerance: f64,
 ) -> Solution {
     let rows = target.len();
     let mut target = target.to_vec();
@@ -41,9 +43,8 @@ pub(super) fn fit(
             column.iter_mut().zip(&roots).for_each(|(value, root)| *value *= root);
         }
     }
-    let larger = rows.max(columns.len());
     let (triangle, rotated) = reduce(columns, target);
-    let coefficients = smallest_solution(triangle, &rotated, f64::EPSILON * count(larger));
+    let coefficients = smallest_solution(triangle, &rotated, tolerance);
     let intercept = if fit_intercept { target_mean - dot(&means, &coefficients) } else { 0.0 };
     Solution { coefficients, intercept }
 }

@@ -34,6 +34,10 @@ pub(super) struct Many {
     pub(super) values: Vec<f32>,
     /// By ascending value, equal ones by row.
     pub(super) sorted: Vec<Entry>,
+    /// The distinct values, ascending.
+    pub(super) distinct: Vec<f32>,
+    /// Row by row, the place among the distinct values.
+    pub(super) ranks: Vec<u32>,
 }
 
 /// A sample's value of one feature.
@@ -131,8 +135,16 @@ impl TreeColumn {
             let entry = |(_, row): &(i32, u32)| {
                 values.get(*row as usize).map(|value| Entry { value: *value, sample: *row })
             };
-            let sorted = sorted.iter().filter_map(entry).collect();
-            return Some(Self::Many(Many { values, sorted }));
+            let entries = sorted.iter().filter_map(entry).collect();
+            let mut ranks = vec![0; values.len()];
+            let mut distinct_values = Vec::with_capacity(distinct_count);
+            for (rank, run) in (0..).zip(distinct) {
+                distinct_values.push(values.get(run.first()?.1 as usize).copied()?);
+                for (_, row) in run {
+                    *ranks.get_mut(*row as usize)? = rank;
+                }
+            }
+            return Some(Self::Many(Many { values, sorted: entries, distinct: distinct_values, ranks }));
         }
         let most = max_bins.unwrap_or(FEW);
         let rows_a_bin = if distinct_count <= most { 1 } else { values.len().div_ceil(most) };

@@ -419,7 +419,8 @@ impl ValidSpecification {
         match (&self.estimator, target) {
             (Algorithm::LinearRegression(parameters), Target::Values(values)) => {
                 let columns = numbers(block, &name)?;
-                let solution = least_squares::fit(columns, values, weights, parameters.fit_intercept);
+                let LinearRegression { fit_intercept, tol } = *parameters;
+                let solution = least_squares::fit(columns, values, weights, fit_intercept, tol);
                 Ok(Estimator::Linear(Linear {
                     coefficients: vec![solution.coefficients],
                     intercepts: vec![solution.intercept],

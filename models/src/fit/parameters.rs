@@ -70,18 +70,18 @@ const IDLE: [&str; 14] = [
 ];
 
 /// Parameters of one class that have no bearing.
-const IDLE_OF_CLASS: [(&str, &[&str]); 5] = [
+const IDLE_OF_CLASS: [(&str, &[&str]); 4] = [
     // All forests have the attribute.
     ("RandomForestRegressor", &["class_weight"]),
     // Newton's method goes on to full precision, and draws nothing.
     ("LogisticRegression", &["tol", "intercept_scaling", "random_state", "max_iter"]),
-    ("LinearRegression", &["tol", "normalize"]),
     ("GradientBoostingRegressor", &["alpha", "validation_fraction", "tol"]),
     ("GradientBoostingClassifier", &["validation_fraction", "tol"]),
 ];
 
 /// Parameters that may only have these values.
-const ONLY: [(&str, &[&str]); 20] = [
+const ONLY: [(&str, &[&str]); 21] = [
+    ("normalize", &["False", "'deprecated'"]),
     ("missing_values", &["nan", "NaN"]),
     ("add_indicator", &["False"]),
     ("handle_unknown", &["'ignore'"]),
