@@ -18,6 +18,8 @@ PROGRAMS = {"scorer": "scorer", "api": "api"}
 VARIABLE = re.compile(
     r"""(?:\bvariable(?:::<[^>]*>)?\(\s*|\benv\s*=\s*|\benv::var(?:_os)?\(\s*)"([A-Z][A-Z0-9_]*)\""""
 )
+# `#[arg(env)]` without a name: clap reads the variable of the field's name.
+FLAG = re.compile(r"#\[arg\((?=[^\]]*\benv\b(?!\s*=))[^\]]*\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\(\w+\))?\s+)?(\w+)\s*:")
 # The filter of log lines reads its own.
 LOG_FILTER = re.compile(r"\bEnvFilter::(?:builder|try_from_default_env|from_default_env)\(")
 # The SDK reads these itself: where the environment says which region, which account and as whom.
@@ -52,6 +54,7 @@ ACTIONS = {
     "purge_queue": "sqs:PurgeQueue",
 }
 CALL = re.compile(r"\.\s*(" + "|".join(sorted(ACTIONS, key=len, reverse=True)) + r")\(\s*\)")
+PUBLIC_TYPE = re.compile(r"^pub (?:struct|enum) (\w+)", re.MULTILINE)
 IMPLEMENTATION = re.compile(r"^impl\b[^{;]*?(\w+)(?:<[^{>]*>)?\s*(?:where[^{]*)?\{", re.MULTILINE)
 
 
@@ -77,9 +80,11 @@ def crates(folder: str, repository: Path = REPOSITORY) -> list[Path]:
 
 
 def code(crate: Path) -> list[str]:
-    """The crate's source files without comments and without test modules."""
+    """The crate's source files without comments and without what is only for tests."""
     texts = []
     for path in sorted((crate / "src").rglob("*.rs")):
+        if path.stem == "testing":
+            continue
         text = re.sub(r"^\s*//.*$", "", path.read_text(), flags=re.MULTILINE)
         texts.append(re.split(r"^\s*#\[cfg\(test\)\]\s*\n\s*mod\s+\w+\s*\{", text, maxsplit=1, flags=re.MULTILINE)[0])
     if not texts:
@@ -92,6 +97,7 @@ def environment(program: str, repository: Path = REPOSITORY) -> set[str]:
     found = set()
     for crate in crates(PROGRAMS[program], repository):
         for text in code(crate):
+            found |= {field.upper() for field in FLAG.findall(text)}
             found |= set(VARIABLE.findall(text)) | ({"RUST_LOG"} if LOG_FILTER.search(text) else set())
     if not found:
         raise NothingFound(f"the sources of {program} read no environment variable: say how in {__file__}")
@@ -102,13 +108,15 @@ def aws_actions(program: str, repository: Path = REPOSITORY) -> set[str]:
     """The actions that a policy must allow for the calls that a program makes.
 
     Calls in the program's own crate count. Of the crates that it depends on, the calls in the implementation of a
-    type count if the program names the type, itself or through other types that it names.
+    type count if the program names the type, which has to be public, itself or through other types that it names.
     """
     own, *others = crates(PROGRAMS[program], repository)
     calls: dict[str, set[str]] = {}
     mentions: dict[str, set[str]] = {}
+    public: set[str] = set()
     for crate in others:
         for text in code(crate):
+            public |= set(PUBLIC_TYPE.findall(text))
             starts = list(IMPLEMENTATION.finditer(text))
             for start, following in zip(starts, [*starts[1:], None]):
                 body = text[start.start() : following.start() if following else len(text)]
@@ -119,7 +127,7 @@ def aws_actions(program: str, repository: Path = REPOSITORY) -> set[str]:
             calls.setdefault("", set()).update(CALL.findall(free))
     program_code = "\n".join(code(own))
     found = set(CALL.findall(program_code)) | calls.get("", set())
-    waiting, seen = [name for name in calls if name and re.search(rf"\b{name}\b", program_code)], set()
+    waiting, seen = [name for name in calls if name in public and re.search(rf"\b{name}\b", program_code)], set()
     while waiting:
         name = waiting.pop()
         if name in seen:

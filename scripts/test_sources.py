@@ -9,32 +9,44 @@ import sources
 FILES = {
     "Cargo.toml": '[workspace.dependencies]\nshared = { path = "shared" }\naws = { path = "aws" }\nserde = "1"\n',
     "shared/Cargo.toml": '[package]\nname = "shared"\n',
+    "shared/src/testing.rs": 'env::var_os("EMULATOR")',
     "shared/src/lib.rs": 'let format = variable("LOG_FORMAT")?;\n',
     "aws/Cargo.toml": "[dependencies]\nshared.workspace = true\n",
     "aws/src/queue.rs": """
         // self.client.purge_queue() is only spoken of.
+pub struct Queue;
 impl<'a> Queue {
     async fn next(&self) { self.client.receive_message().send().await; self.client
         .change_message_visibility()
         .send().await }
 }
 """,
-    "aws/src/ask.rs": "impl Asking for Requests {\n fn ask(&self) { self.client.send_message().send() } }\n",
+    "aws/src/ask.rs": "pub struct Requests;\nimpl Asking for Requests {\n fn ask(&self) { self.client.send_message().send() } }\n",
     "aws/src/bucket.rs": """
+pub struct Bucket;
 impl ObjectStore for Bucket { fn get(&self) { self.client.get_object().send(); self.client.list_objects_v2() } }
 #[cfg(test)]
 mod tests { fn clean() { client.delete_object().send(); } }
 """,
+    # Another crate has something else of the same name.
+    "aws/src/poll.rs": "struct Poll;\nimpl Poll { fn all(&self) { self.client.purge_queue() } }\n",
     "scorer/Cargo.toml": '[dependencies]\naws.workspace = true\nserde = "1"\n',
     "scorer/src/main.rs": """
 #[arg(long, env = "QUEUE_URL")]
+queue: Url,
+/// Of the same name.
+#[arg(long, env, default_value = "60")]
+#[arg(hide = true)]
+pub(crate) visibility_timeout: Seconds,
+#[arg(long)]
+shards: u32,
 let port = variable::<u16>("METRICS_PORT")?;
 let bucket = aws::Bucket::open(); let queue = aws::Queue::open();
 #[cfg(test)]
 mod tests { fn t() { env::var_os("ONLY_IN_TESTS"); } }
 """,
     "api/Cargo.toml": "[dependencies]\naws = { workspace = true }\nshared.workspace = true\n",
-    "api/src/main.rs": '#[arg(env = "PORT")]\nlet requests = aws::Requests::open();\nmap.get_object(key);\n',
+    "api/src/main.rs": '#[arg(env = "PORT")]\nlet requests = aws::Requests::open();\nmap.get_object(key); Poll::Ready(());\n',
 }
 
 
@@ -53,7 +65,7 @@ class Workspace(unittest.TestCase):
 
     def test_a_programs_variables_are_those_of_its_crates_without_tests(self):
         sdk = sources.READ_BY_THE_SDK
-        self.assertEqual(sources.environment("scorer", self.root) - sdk, {"QUEUE_URL", "METRICS_PORT", "LOG_FORMAT"})
+        self.assertEqual(sources.environment("scorer", self.root) - sdk, {"QUEUE_URL", "VISIBILITY_TIMEOUT", "METRICS_PORT", "LOG_FORMAT"})
         self.assertEqual(sources.environment("api", self.root) - sdk, {"PORT", "LOG_FORMAT"})
 
     def test_a_programs_calls_are_those_of_the_types_that_it_names(self):

@@ -123,6 +123,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
     };
     let predictions = |number: usize| AssetPredictions {
         data_date: Some(jiff::civil::date(2025, 2, 20)),
+        last_close: Some(number as f64 / 3.0),
         predictions: MODELS.iter().map(|model| prediction(number, model)).collect(),
         failures: Vec::new(),
     };

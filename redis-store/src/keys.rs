@@ -1,5 +1,5 @@
 use crc::{CRC_32_CKSUM, Crc};
-use shared::{Asset, Generation, RequestId};
+use shared::{Asset, Generation, ModelName, RequestId};
 
 use crate::Prefix;
 
@@ -65,6 +65,14 @@ impl Keys {
 
     pub(crate) fn report(&self, request: &RequestId) -> String {
         format!("{}:reload:{}", self.prefix, request.as_str())
+    }
+
+    pub(crate) fn history(&self, asset: &Asset) -> String {
+        format!("{}:history:{asset}", self.prefix)
+    }
+
+    pub(crate) fn track_record(&self, model: &ModelName) -> String {
+        format!("{}:track:{model}", self.prefix)
     }
 
     /// Not a key, and so not of any slot.

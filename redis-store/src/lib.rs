@@ -1,7 +1,7 @@
 //! Predictions in Redis: the [`PredictionStore`](shared::PredictionStore) of a system that is more than one process.
 //!
 //! * **For:** publishing a snapshot as a whole, so that readers on other machines see one generation or the next and
-//!   never a mixture; finding it again; hearing of it; taking it back.
+//!   never a mixture; finding it again; hearing of it; taking it back; and keeping what a backfill found out ([`HistoryStore`](shared::HistoryStore)).
 //! * **Comes in, goes out:** a [`Snapshot`](shared::Snapshot) to publish; the [`Summary`](shared::Summary) and the
 //!   bytes of the documented answers to read. The same client speaks to one server and to a cluster, with TLS and
 //!   passwords: [`Settings`].
@@ -21,6 +21,11 @@
 //! | `{cripto}:drawn`, `{cripto}:published` | string | the largest number that was drawn, that was published |
 //! | `{cripto}:withdrawn` | set | the digests of what was [taken back](RedisStore::rollback) since the last publication |
 //! | `cripto:reload:{id}` | string | the outcome of a reload, for ten minutes |
+//! | `cripto:history:{ativo}` | hash | by model, its [`ModelHistory`](shared::ModelHistory) as JSON, for 90 days |
+//! | `cripto:track:{modelo}` | string | its [`TrackRecord`](shared::TrackRecord) as JSON, for 90 days |
+//!
+//! The last two belong to no generation: a backfill leaves them, with its run and the versions that it asked, and a later
+//! one replaces them key by key (of a history, model by model), each in one step.
 //!
 //! The number goes out on the channel `cripto:generations` when it becomes current.
 //!
@@ -63,6 +68,7 @@
 mod connection;
 mod events;
 mod follow;
+mod history;
 mod keys;
 mod ledger;
 mod publish;

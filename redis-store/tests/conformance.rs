@@ -13,6 +13,7 @@ async fn behaves_as_a_prediction_store(settings: Settings) {
         RedisStore::connect(Settings { prefix, ..settings.clone() }).await
     };
     shared::conformance::prediction_store(make).await;
+    shared::conformance::history_store(make).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

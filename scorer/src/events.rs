@@ -182,6 +182,54 @@ impl ModelScored<'_> {
     }
 }
 
+/// A part of a backfill's shard is written.
+pub(crate) struct BackfillProgressed {
+    pub(crate) shard: u32,
+    pub(crate) rows: usize,
+    pub(crate) of: usize,
+    /// Since the first row was scored.
+    pub(crate) took: Duration,
+}
+
+impl BackfillProgressed {
+    pub(crate) fn emit(self) {
+        let Self { shard, rows, of, took } = self;
+        let seconds = took.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let remaining_seconds = seconds * (of.saturating_sub(rows) as f64 / rows.max(1) as f64);
+        tracing::info!(shard, rows, of, seconds, remaining_seconds, "backfill in progress");
+    }
+}
+
+/// A shard of a backfill is done, now or before.
+pub(crate) struct ShardDone<'a> {
+    pub(crate) run: &'a shared::RunId,
+    pub(crate) shard: u32,
+    /// What was scored; nothing if it had been done before.
+    pub(crate) scored: Option<crate::backfill::Scored>,
+    /// How many shards are not done yet.
+    pub(crate) missing: u32,
+}
+
+impl ShardDone<'_> {
+    pub(crate) fn emit(self) {
+        let Self { run, shard, scored, missing } = self;
+        let skipped = scored.is_none();
+        let scored = scored.unwrap_or_default();
+        tracing::info!(
+            %run,
+            shard,
+            skipped,
+            missing,
+            rows = scored.rows,
+            parts = scored.parts,
+            scoring_seconds = scored.scoring.as_secs_f64(),
+            seconds = scored.took.as_secs_f64(),
+            "shard done"
+        );
+    }
+}
+
 /// Something is listed as rejected that was not before.
 pub(crate) struct Rejected<'a>(pub(crate) &'a RejectedArtifact);
 

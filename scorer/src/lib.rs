@@ -2,8 +2,9 @@
 //!
 //! * **For:** finding out what is in force in a bucket ([`catalogue`]), reading feature tables ([`tables`]) or
 //!   computing them from candles ([`features`]), asking
-//!   every model about every asset's newest row ([`score`]), and keeping the published snapshot up to date as the
-//!   bucket changes ([`Engine`], [`follow()`]); where it is wanted, training models again ([`retrain`]).
+//!   every model about every asset's newest row ([`score`]), keeping the published snapshot up to date as the
+//!   bucket changes ([`Engine`], [`follow()`]), scoring days that are over ([`backfill`]) and, where it is wanted,
+//!   training models again ([`retrain`]).
 //! * **Comes in:** objects by way of a [`shared::ObjectStore`], changes by way of a [`shared::EventSource`]. Both have
 //!   an implementation on a folder here ([`FolderStore`], [`FolderWatch`]).
 //! * **Goes out:** a [`shared::Snapshot`] by way of a [`shared::PredictionStore`], and a [`Reload`] that says what
@@ -16,6 +17,7 @@
 //! is broken: what was served stays until something usable replaces it, or until its own object is removed.
 
 mod admission;
+pub mod backfill;
 pub mod catalogue;
 mod engine;
 mod events;
@@ -31,7 +33,8 @@ pub mod tables;
 
 pub use admission::{Admission, NotAdmitted};
 pub use engine::{
-    Data, DataError, Engine, InForce, ModelInForce, Publication, Reload, ReloadError, Settings, TrainingRows,
+    Data, DataError, Engine, History, HistoryError, InForce, LoadedModel, ModelInForce, Publication, Reload,
+    ReloadError, Settings, TrainingRows, Wanted,
 };
 pub use folder::FolderStore;
 pub use folder_watch::FolderWatch;

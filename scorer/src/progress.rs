@@ -50,6 +50,24 @@ impl Progress {
         *self.shown_from() = Instant::now().checked_add(PATIENCE);
     }
 
+    /// So many rows are going to be scored; the bar is of rows until the next load.
+    pub(crate) fn begin_rows(&self, rows: usize) {
+        self.begin();
+        self.bar.set_length(u64::try_from(rows).unwrap_or(u64::MAX));
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:30} {pos}/{len} rows {per_sec} {eta} {wide_msg}")
+        {
+            self.bar.set_style(style);
+        }
+    }
+
+    /// So many rows were scored.
+    pub(crate) fn rows_done(&self, rows: usize, until: impl std::fmt::Display) {
+        if self.wanted {
+            self.advance(&until.to_string(), rows);
+        }
+    }
+
     /// So many more bytes are going to be read.
     pub(crate) fn expect(&self, bytes: u64) {
         self.bar.inc_length(bytes);

@@ -1,7 +1,7 @@
 //! Training models again where they are used: a challenger is fitted, compared with the model in force, and written
 //! into the bucket if it is not worse.
 //!
-//! * **For:** [`challenge`], one model's retraining from rows in memory to an artifact's bytes; [`write`], which leaves
+//! * **For:** [`challenge`], one model's retraining from rows in memory to an artifact's bytes; [`write()`], which leaves
 //!   them in the bucket; and [`Retrainer`], which does both in the background by a [`Configuration`] when newer data
 //!   are in force.
 //! * **Goes out:** `models/{tipo}_{algoritmo}_{versao}.safetensors`, and beside it the [`Comparison`] as

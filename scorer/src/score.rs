@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use models::{Label, Model, PredictError, Predictions};
+use models::{Label, Model, PredictError, Predictions, Table};
 use shared::{
     Asset, AssetPredictions, ModelKind, ModelName, Outcome, Prediction, PredictionFailure, ServedModel,
 };
@@ -17,7 +17,7 @@ use crate::tables::NewestRows;
 /// The class whose probability is asked for: the close rises.
 const RISE: i64 = 1;
 
-/// What one model says of each of the [`NewestRows`], in their order.
+/// What one model says of each row of a table, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelScores {
     rows: Vec<Result<Outcome, String>>,
@@ -78,6 +78,12 @@ impl ModelScores {
         self.rows.iter().map(|row| row.as_ref().ok())
     }
 
+    /// The model's answers, row by row, or why there is none.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Result<Outcome, String>> {
+        self.rows
+    }
+
     /// Whether the model has a prediction for any row.
     #[must_use]
     pub fn has_predictions(&self) -> bool {
@@ -85,14 +91,14 @@ impl ModelScores {
     }
 }
 
-/// Asks a model about all rows.
+/// Asks a model about all rows of a table.
 ///
 /// # Errors
 /// The model is not what its name says, or the table is not what it was trained on.
-pub fn score(name: &ModelName, model: &Model, rows: &NewestRows) -> Result<ModelScores, ScoreError> {
+pub fn score(name: &ModelName, model: &Model, table: &Table) -> Result<ModelScores, ScoreError> {
     let classes = usable_classes(name, model.classes())?;
     let Predictions { outcome, refused } =
-        model.predict(&rows.table).map_err(|source| ScoreError::Table { model: name.clone(), source })?;
+        model.predict(table).map_err(|source| ScoreError::Table { model: name.clone(), source })?;
     let mut answers: Vec<Result<Outcome, String>> = match (outcome, classes) {
         (models::Outcome::Values(values), None) => values.into_iter().map(close).collect(),
         (models::Outcome::Classes { predicted, probabilities }, Some(classes)) => predicted
@@ -107,8 +113,8 @@ pub fn score(name: &ModelName, model: &Model, rows: &NewestRows) -> Result<Model
             return Err(ScoreError::NotAClassifier { model: name.clone() });
         }
     };
-    if answers.len() != rows.assets.len() {
-        let (rows, answers) = (rows.assets.len(), answers.len());
+    if answers.len() != table.rows() {
+        let (rows, answers) = (table.rows(), answers.len());
         return Err(ScoreError::Answers { model: name.clone(), rows, answers });
     }
     for refusal in refused {
@@ -127,7 +133,11 @@ pub fn by_asset(
 ) -> BTreeMap<Asset, AssetPredictions> {
     let mut assets = BTreeMap::new();
     for (row, (asset, data_date)) in rows.assets.iter().enumerate() {
-        let mut predictions = AssetPredictions { data_date: *data_date, ..AssetPredictions::default() };
+        let mut predictions = AssetPredictions {
+            data_date: *data_date,
+            last_close: rows.close(row),
+            ..AssetPredictions::default()
+        };
         for (served, scores) in scored {
             match scores.rows.get(row) {
                 Some(Ok(outcome)) => predictions.predictions.push(Prediction {
@@ -239,13 +249,16 @@ mod tests {
             loaded_at: jiff::Timestamp::UNIX_EPOCH,
             comparison: None,
         };
+        let closes = models::Column::Number(vec![0.5, f64::NAN]);
         let rows = NewestRows {
+            table: models::Table::new([("fechamento", closes)]).unwrap(),
             assets: vec![("BTC".parse().unwrap(), None), ("ETH".parse().unwrap(), None)],
             ..NewestRows::default()
         };
         let scores = ModelScores { rows: vec![Ok(Outcome::Close(1.0)), Err("no".to_owned())] };
         let assets = by_asset(&rows, &[(&served, &scores)]);
         let [btc, eth] = ["BTC", "ETH"].map(|symbol| &assets[&symbol.parse().unwrap()]);
+        assert_eq!((btc.last_close, eth.last_close), (Some(0.5), None));
         assert_eq!((btc.predictions.len(), btc.failures.len()), (1, 0));
         assert_eq!((eth.predictions.len(), eth.failures.len()), (0, 1));
         assert_eq!(btc.predictions[0].outcome, Outcome::Close(1.0));

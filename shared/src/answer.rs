@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Asset, AssetPredictions, Generation, ModelName, Outcome, Prediction, Snapshot};
 
@@ -22,6 +22,9 @@ pub struct SymbolAnswer<'a> {
     /// The day of the newest data, on which the predictions rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dados_ate: Option<Date>,
+    /// The close of that day, to which a predicted close is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ultimo_fechamento: Option<f64>,
     /// The number of the snapshot.
     pub geracao: Generation,
     /// Models without a prediction for this asset, and why.
@@ -46,7 +49,7 @@ pub struct ModelAnswer<'a> {
 }
 
 /// A close is a real number and a class a whole one, and JSON readers can tell `1.0` from `1`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Number {
     /// A predicted class.
@@ -70,6 +73,7 @@ impl<'a> SymbolAnswer<'a> {
             total_modelos: modelos.len(),
             modelos,
             dados_ate: predictions.data_date,
+            ultimo_fechamento: predictions.last_close,
             geracao: snapshot.generation,
             falhas: predictions
                 .failures
@@ -125,6 +129,7 @@ mod tests {
         };
         let predictions = AssetPredictions {
             data_date: Some(jiff::civil::date(2025, 7, 28)),
+            last_close: Some(44500.0),
             predictions: vec![
                 prediction("regressor_rf", Outcome::Close(45000.0)),
                 prediction("classifier_rf", Outcome::Direction { class: 1, probability: 0.75 }),
@@ -146,7 +151,7 @@ mod tests {
         let answer = String::from_utf8(render(&snapshot, &asset, &predictions)).unwrap();
         assert_eq!(
             answer,
-            r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":45000.0,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","geracao":7,"falhas":{"regressor_lin":"the prediction is not finite"}}"#
+            r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":45000.0,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","ultimo_fechamento":44500.0,"geracao":7,"falhas":{"regressor_lin":"the prediction is not finite"}}"#
         );
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! * **For:** the domain's types ([`Asset`], [`ModelName`], [`ModelVersion`], [`Prediction`], [`Snapshot`],
 //!   [`Generation`]), the documented answers as they go over the wire ([`answer`]), the three seams to the outside
-//!   world ([`ObjectStore`], [`EventSource`], [`PredictionStore`]) and what few need beside them ([`ObjectWriter`]),
-//!   environment variables ([`config`]), logging ([`telemetry`]) and the place where metrics are collected ([`metrics`]).
+//!   world ([`ObjectStore`], [`EventSource`], [`PredictionStore`]) and what few need beside them ([`ObjectWriter`],
+//!   [`HistoryStore`]), environment variables ([`config`]), logging
+//!   ([`telemetry`]) and the place where metrics are collected ([`metrics`]).
 //! * **Comes in, goes out:** text from outside is parsed into these types once, where it enters; a [`Snapshot`] is
 //!   what the scorer hands over, a [`Summary`] and the bytes of answers are what the API reads.
 //! * **Must never know:** how a model is read or evaluated, what a table is, HTTP, AWS or Redis.
@@ -17,6 +18,7 @@ pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event_source;
+mod history;
 pub mod metrics;
 mod model;
 mod object_store;
@@ -29,6 +31,7 @@ mod trace;
 pub use asset::{Asset, InvalidAsset};
 pub use comparison::{Comparison, Contender};
 pub use event_source::{Batch, Change, EventError, EventSource, InvalidRequestId, RequestId};
+pub use history::{Evaluation, HistoryStore, Metrics, ModelHistory, RunId, ScoredDay, TrackRecord};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
 pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 pub use prediction::{Outcome, Prediction, PredictionFailure};

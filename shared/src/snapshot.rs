@@ -65,6 +65,8 @@ pub struct RejectedArtifact {
 pub struct AssetPredictions {
     /// The day of the row that was scored, where the table has one.
     pub data_date: Option<Date>,
+    /// The close of that row, which regressors predict the next of; where the table has one. Always finite.
+    pub last_close: Option<f64>,
     /// What each model said, in the order of the models' names.
     pub predictions: Vec<Prediction>,
     /// Which models said nothing, and why.
@@ -130,7 +132,7 @@ impl Digest {
         }
         snapshot.rejected.hash(&mut hasher);
         for (asset, predictions) in &snapshot.assets {
-            (asset, predictions.data_date).hash(&mut hasher);
+            (asset, predictions.data_date, predictions.last_close.map(f64::to_bits)).hash(&mut hasher);
             for prediction in &predictions.predictions {
                 (prediction.model.as_str(), prediction.version.as_str()).hash(&mut hasher);
                 match prediction.outcome {
@@ -228,6 +230,7 @@ mod tests {
     fn a_digest_is_of_what_is_said_and_not_of_when_it_was_said() {
         let said = |close: f64| AssetPredictions {
             data_date: Some(jiff::civil::date(2025, 2, 20)),
+            last_close: Some(0.5),
             predictions: vec![Prediction {
                 model: "regressor_rf".parse().unwrap(),
                 version: "20250729-2130".parse().unwrap(),
@@ -259,6 +262,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), summary);
 
         later.assets.insert("BTC".parse().unwrap(), said(1.5));
+        assert_ne!(Digest::of(&one), Digest::of(&later));
+        later.assets.insert("BTC".parse().unwrap(), AssetPredictions { last_close: None, ..said(1.0) });
         assert_ne!(Digest::of(&one), Digest::of(&later));
         let rejected = RejectedArtifact { key: "models/x".to_owned(), reason: "no".to_owned() };
         assert_ne!(Digest::of(&one), Digest::of(&Snapshot { rejected: vec![rejected], ..one.clone() }));

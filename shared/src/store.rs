@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::{Asset, Digest, Generation, RequestId, Snapshot, Summary, answer};
+use crate::{
+    Asset, Digest, Generation, HistoryStore, ModelHistory, ModelName, RequestId, Snapshot, Summary,
+    TrackRecord, answer,
+};
 
 /// Where the scorer publishes predictions and the API finds them. One of the three seams to the outside world.
 ///
@@ -151,6 +154,8 @@ pub struct MemoryStore {
     drawn: AtomicU64,
     current: RwLock<Option<Arc<Published>>>,
     following: watch::Sender<Following>,
+    histories: RwLock<BTreeMap<Asset, BTreeMap<ModelName, ModelHistory>>>,
+    track_records: RwLock<BTreeMap<ModelName, TrackRecord>>,
 }
 
 #[derive(Debug)]
@@ -165,6 +170,8 @@ impl Default for MemoryStore {
             drawn: AtomicU64::new(0),
             current: RwLock::new(None),
             following: watch::Sender::new(Following::default()),
+            histories: RwLock::default(),
+            track_records: RwLock::default(),
         }
     }
 }
@@ -232,6 +239,34 @@ impl PredictionStore for MemoryStore {
     }
 }
 
+#[async_trait]
+impl HistoryStore for MemoryStore {
+    async fn put_history(
+        &self,
+        asset: &Asset,
+        models: &BTreeMap<ModelName, ModelHistory>,
+    ) -> Result<(), StoreError> {
+        let mut histories = self.histories.write().unwrap_or_else(PoisonError::into_inner);
+        histories.entry(asset.clone()).or_default().extend(models.clone());
+        Ok(())
+    }
+
+    async fn put_track_record(&self, model: &ModelName, record: &TrackRecord) -> Result<(), StoreError> {
+        let mut records = self.track_records.write().unwrap_or_else(PoisonError::into_inner);
+        records.insert(model.clone(), record.clone());
+        Ok(())
+    }
+
+    async fn history(&self, asset: &Asset) -> Result<BTreeMap<ModelName, ModelHistory>, StoreError> {
+        let histories = self.histories.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(histories.get(asset).cloned().unwrap_or_default())
+    }
+
+    async fn track_record(&self, model: &ModelName) -> Result<Option<TrackRecord>, StoreError> {
+        Ok(self.track_records.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned())
+    }
+}
+
 impl Published {
     fn render(snapshot: &Snapshot) -> Self {
         let render = |(asset, predictions)| {
@@ -249,5 +284,10 @@ mod tests {
     #[tokio::test]
     async fn the_memory_store_behaves_as_a_prediction_store() {
         crate::conformance::prediction_store(async || super::MemoryStore::default()).await;
+    }
+
+    #[tokio::test]
+    async fn the_memory_store_behaves_as_a_history_store() {
+        crate::conformance::history_store(async || super::MemoryStore::default()).await;
     }
 }

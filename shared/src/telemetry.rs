@@ -1,6 +1,6 @@
 //! Logging, set up the same way in every program.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, str::FromStr};
 
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -10,15 +10,39 @@ use crate::config::{InvalidVariable, LogFormat, variable};
 /// Logging could not be set up.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
-    /// `LOG_FORMAT` is neither `text` nor `json`.
+    /// `LOG_FORMAT` or `RUST_LOG` has a wrong value.
     #[error(transparent)]
-    Format(#[from] InvalidVariable),
-    /// `RUST_LOG` is not a filter.
-    #[error("RUST_LOG: {0}")]
-    Filter(#[from] tracing_subscriber::filter::FromEnvError),
+    Variable(#[from] InvalidVariable),
     /// Another subscriber is installed already.
     #[error(transparent)]
     Installed(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Which log lines are written: the variable `RUST_LOG`, such as `info` or `info,scorer=debug`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    fn filter(text: &str) -> Option<EnvFilter> {
+        EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse(text).ok()
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Self::filter(text) {
+            Some(_) => Ok(Self(text.to_owned())),
+            None => Err("directives such as info or info,scorer=debug"),
+        }
+    }
 }
 
 /// Sends log lines to standard error: filtered by `RUST_LOG` (default `info`), formatted by `LOG_FORMAT`
@@ -27,9 +51,15 @@ pub enum TelemetryError {
 /// # Errors
 /// A variable has a wrong value, or logging is set up already.
 pub fn init() -> Result<(), TelemetryError> {
-    let format = variable("LOG_FORMAT")?.unwrap_or_default();
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env()?;
-    let registry = tracing_subscriber::registry().with(filter);
+    init_with(variable("LOG_FORMAT")?.unwrap_or_default(), &variable("RUST_LOG")?.unwrap_or_default())
+}
+
+/// As [`init`], whatever the variables say.
+///
+/// # Errors
+/// Logging is set up already.
+pub fn init_with(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError> {
+    let registry = tracing_subscriber::registry().with(LogFilter::filter(&filter.0));
     match format {
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
@@ -44,4 +74,17 @@ pub fn init() -> Result<(), TelemetryError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LogFilter;
+
+    #[test]
+    fn a_filter_is_checked_before_it_is_used() {
+        for text in ["info", "info,scorer=debug", "off", "warn,aws_sdk_s3[span]=trace"] {
+            assert!(text.parse::<LogFilter>().is_ok(), "{text:?} was refused");
+        }
+        assert!("info,scorer=loud".parse::<LogFilter>().is_err());
+    }
 }

@@ -110,15 +110,18 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     ));
     let retrainer = Retrainer::new(Arc::clone(&engine), writer, configuration.unwrap_or_default())
         .with_features_written(arguments.write_features);
-    let api = Api::new(store).with_reload(Arc::new(Reloading(Arc::clone(&engine))));
+    let api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>)
+        .with_histories(store)
+        .with_reload(Arc::new(Reloading(Arc::clone(&engine))));
     let keep_up = async {
         let first = tokio::select! {
             () = stopped(stop.clone()) => return Ok(()),
             first = engine.reload() => first?,
         };
         println!("{}", overview::overview(&first.snapshot, &bucket, address));
+        let settings = Follow::default();
         tokio::select! {
-            () = follow(&engine, events, &Follow::default(), stopped(stop.clone())) => Ok(()),
+            () = follow(&engine, events, &settings, stopped(stop.clone())) => Ok(()),
             () = retrainer.run() => Ok(()),
         }
     };

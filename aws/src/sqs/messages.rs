@@ -224,11 +224,6 @@ impl Messages {
         }
     }
 
-    pub(super) async fn send(&self, body: String) -> Result<(), EventError> {
-        let request = self.client.send_message().queue_url(&*self.url).message_body(body);
-        request.send().await.map(drop).map_err(|error| self.error("a message cannot be sent", error))
-    }
-
     pub(super) async fn depth(&self) -> Result<QueueDepth, EventError> {
         let request = self
             .client

@@ -22,6 +22,7 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
     };
     let predictions = AssetPredictions {
         data_date: Some(jiff::civil::date(2025, 2, 20)),
+        last_close: Some(close),
         predictions: models.iter().map(prediction).collect(),
         failures: Vec::new(),
     };

@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct InForce {
     pub(super) served: ServedModel,
     object: Object,
-    model: Arc<Model>,
+    pub(super) model: Arc<Model>,
     /// What it says of which rows; nothing as long as there are none.
     scored: Option<(Arc<NewestRows>, Arc<ModelScores>)>,
 }
@@ -69,7 +69,7 @@ impl InForce {
 
     /// Whether it can predict anything from these rows; computes.
     pub(super) fn can_use(&self, rows: &NewestRows) -> bool {
-        score(&self.served.name, &self.model, rows).is_ok_and(|scores| scores.has_predictions())
+        score(&self.served.name, &self.model, &rows.table).is_ok_and(|scores| scores.has_predictions())
     }
 }
 
@@ -202,7 +202,7 @@ async fn admit(
     })
 }
 
-async fn read(source: &Source, name: &ModelName, artifact: &Artifact) -> Result<InForce, Refusal> {
+pub(super) async fn read(source: &Source, name: &ModelName, artifact: &Artifact) -> Result<InForce, Refusal> {
     let (object, begun) = (&artifact.object, Instant::now());
     let model = source.read_model(object).await?;
     events::ModelLoaded { model: name, key: &object.key, bytes: object.size, took: begun.elapsed() }.emit();
@@ -231,7 +231,7 @@ async fn scored(
     }
     let (asks, model, asked) = (name.clone(), Arc::clone(&in_force.model), Arc::clone(rows));
     let begun = Instant::now();
-    let scores = match spawn_blocking(move || score(&asks, &model, &asked)).await {
+    let scores = match spawn_blocking(move || score(&asks, &model, &asked.table)).await {
         Ok(Ok(scores)) => scores,
         Ok(Err(error)) => return Err(Refusal::for_good(error.to_string())),
         Err(_) => return Err(Refusal::for_good("the model crashed while predicting")),

@@ -4,6 +4,7 @@
 //! reads only what changed. Nothing that is kept is given up before the whole reload is known to succeed.
 
 mod choice;
+mod history;
 mod rows;
 mod source;
 mod training;
@@ -27,7 +28,9 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
+pub use self::history::{History, HistoryError, LoadedModel, Wanted};
 pub use self::training::{Data, DataError, InForce, ModelInForce, TrainingRows};
+
 use self::{
     choice::{Before, Choice, InForce as Chosen},
     rows::{Rows, RowsMemory},

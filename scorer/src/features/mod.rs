@@ -34,8 +34,8 @@ pub use candles::Candles;
 pub use file::{FileError, read_raw_file};
 pub use parquet::WriteError;
 pub use raw::{are_candles, read_asset, read_raw};
-pub(crate) use rows::with_targets;
 pub use rows::{NEXT_CLOSE, NEXT_DIRECTION};
+pub(crate) use rows::{days_since_epoch, with_targets};
 
 use self::{
     candles::AssetCandles,

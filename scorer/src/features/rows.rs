@@ -151,7 +151,7 @@ fn gathered(columns: &[Option<&Values>], places: &[Place]) -> Column {
 }
 
 /// Days since 1970-01-01.
-pub(super) fn days_since_epoch(day: Date) -> i32 {
+pub(crate) fn days_since_epoch(day: Date) -> i32 {
     let since_epoch: SignedDuration = day.duration_since(Date::constant(1970, 1, 1));
     // Years have at most four digits.
     i32::try_from(since_epoch.as_hours() / 24).unwrap_or_default()

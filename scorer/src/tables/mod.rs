@@ -10,6 +10,7 @@
 
 mod convert;
 mod csv;
+mod dated;
 mod parquet;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +22,15 @@ use thiserror::Error;
 
 pub(crate) use convert::parse_instant;
 pub use csv::{AssetRow, newest_row_of_csv};
+pub use dated::{DatedRow, DatedTable};
 pub(crate) use parquet::unusable_rows;
 
 /// The column that says which asset a row is about.
 pub const ASSET_COLUMN: &str = "ativo";
 /// The column that says which day a row is about.
 pub const DATE_COLUMN: &str = "data";
+/// The column of closes, which regressors predict the next of.
+pub const CLOSE_COLUMN: &str = "fechamento";
 
 /// Bounds on what reading a table may cost.
 #[derive(Debug, Clone)]
@@ -148,6 +152,16 @@ impl NewestRows {
             && ours
                 .zip(theirs)
                 .all(|((name, one), (other_name, other))| name == other_name && same((one, other)))
+    }
+
+    /// The close of a row, where it has one.
+    #[must_use]
+    pub fn close(&self, row: usize) -> Option<f64> {
+        let close = match self.table.column(CLOSE_COLUMN)? {
+            Column::Number(closes) => closes.get(row).copied(),
+            Column::Text(closes) => closes.get(row).and_then(|close| close.parse().ok()),
+        };
+        close.filter(|close: &f64| close.is_finite())
     }
 
     /// The day of the newest of the rows.

@@ -46,7 +46,7 @@ pub(super) fn newest_rows(content: Vec<u8>, limits: &TableLimits) -> Result<Newe
         return Err(TableError::NoRows { unusable });
     }
     let places: Vec<IdxSize> = newest.values().map(|(_, row)| *row).collect();
-    let table = file.table(None, |series| series.take_slice(&places))?;
+    let table = file.rows(&places)?;
     let assets = newest.into_iter().map(|(asset, (instant, _))| (asset, instant.map(day))).collect();
     Ok(NewestRows { table, assets, unusable })
 }
@@ -96,7 +96,7 @@ pub(super) fn training_rows(content: Vec<u8>, limits: &TableLimits) -> Result<(T
 }
 
 /// A parquet file whose index is read.
-struct File {
+pub(super) struct File {
     content: Buffer<u8>,
     metadata: Arc<FileMetadata>,
     /// The most bytes that a page may unpack to.
@@ -107,7 +107,7 @@ struct File {
 type Newest = BTreeMap<Asset, (Option<Timestamp>, IdxSize)>;
 
 impl File {
-    fn open(content: Vec<u8>, limits: &TableLimits) -> Result<Self, TableError> {
+    pub(super) fn open(content: Vec<u8>, limits: &TableLimits) -> Result<Self, TableError> {
         check("bytes", content.len(), limits.bytes)?;
         let content = Buffer::from_vec(content);
         let mut reader = ParquetReader::new(Cursor::new(content.clone()));
@@ -130,7 +130,7 @@ impl File {
     }
 
     /// Reads one column.
-    fn series(&self, name: &str) -> Result<Series, TableError> {
+    pub(super) fn series(&self, name: &str) -> Result<Series, TableError> {
         match self.is_flat(name) {
             None => return Err(TableError::MissingColumn(name.to_owned())),
             Some(false) => {
@@ -180,13 +180,18 @@ impl File {
         Ok(())
     }
 
-    fn newest(&self) -> Result<(Newest, Vec<UnusableRows>), TableError> {
+    /// `ativo` as text.
+    pub(super) fn symbols(&self) -> Result<Series, TableError> {
         let assets = self.series(ASSET_COLUMN)?;
-        let symbols = convert::text(&assets).ok_or_else(|| TableError::WrongType {
+        convert::text(&assets).ok_or_else(|| TableError::WrongType {
             column: ASSET_COLUMN.to_owned(),
             found: assets.dtype().to_string(),
             expected: "text",
-        })?;
+        })
+    }
+
+    fn newest(&self) -> Result<(Newest, Vec<UnusableRows>), TableError> {
+        let symbols = self.symbols()?;
         let symbols = symbols.str().map_err(unreadable)?;
         let instants = convert::instants(DATE_COLUMN, &self.series(DATE_COLUMN)?)?;
 
@@ -212,6 +217,11 @@ impl File {
             }
         }
         Ok((newest, unusable_rows(without_asset, refused)))
+    }
+
+    /// A table of some rows, with every column that a model can use.
+    pub(super) fn rows(&self, places: &[IdxSize]) -> Result<Table, TableError> {
+        self.table(None, |series| series.take_slice(places))
     }
 
     /// A table of what `choose` takes of each column.
@@ -287,6 +297,6 @@ fn contradiction(message: &str) -> TableError {
     TableError::Unreadable { format: "parquet", message: message.to_owned() }
 }
 
-fn unreadable(error: PolarsError) -> TableError {
+pub(super) fn unreadable(error: PolarsError) -> TableError {
     TableError::Unreadable { format: "parquet", message: error.to_string() }
 }

@@ -236,7 +236,7 @@ impl Followed {
     }
 
     async fn models(&self) -> Vec<ModelSummary> {
-        self.store.current().await.unwrap().map_or_else(Vec::new, |summary| summary.models)
+        self.store.current().await.unwrap().map_or_else(Vec::new, |summary| summary.models.clone())
     }
 
     async fn model(&self, name: &str) -> ModelSummary {

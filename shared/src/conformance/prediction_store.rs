@@ -180,9 +180,13 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
     let failure =
         PredictionFailure { model: name("classifier_rf"), reason: "ação \"não\" finita\n".to_owned() };
     let data_date = Some(jiff::civil::date(2025, 2, 20));
-    let whole =
-        AssetPredictions { data_date, predictions: vec![close.clone(), direction], failures: Vec::new() };
-    let half = AssetPredictions { data_date: None, predictions: vec![close], failures: vec![failure] };
+    let whole = AssetPredictions {
+        data_date,
+        last_close: Some(0.1 + 0.2),
+        predictions: vec![close.clone(), direction],
+        failures: Vec::new(),
+    };
+    let half = AssetPredictions { predictions: vec![close], failures: vec![failure], ..Default::default() };
     let model = |text: &str| ServedModel {
         name: name(text),
         version: "20250729-2130".parse().unwrap(),

@@ -1,9 +1,10 @@
 //! From an upload to an answer, and everything that may go wrong in between.
 //!
-//! Needs `redis-server`, and ministack by `CRIPTO_MINISTACK`; and both programs, built in the profile of the tests.
+//! Needs `redis-server`, ministack by `CRIPTO_MINISTACK`, and Python with pandas and scikit-learn by `CRIPTO_PYTHON`; and both programs, built in the profile of the tests.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a test's own means is a failure")]
 
+mod backfill;
 mod faults;
 mod killed;
 mod path;

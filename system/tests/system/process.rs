@@ -187,7 +187,7 @@ impl std::fmt::Debug for Process {
 }
 
 /// A program of the workspace, beside the tests in the target folder.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let program = test.parent().and_then(|deps| deps.parent()).unwrap().join(name);
     assert!(program.exists(), "{}: build it with cargo build -p cripto-{name}", program.display());

@@ -7,7 +7,7 @@ use std::{
 
 use aws::testing::{Ministack, TestBucket};
 use redis_store::testing::RedisServer;
-use shared::conformance::World;
+use shared::{ObjectStore, conformance::World};
 
 use crate::process::{Process, wait_until};
 
@@ -57,6 +57,31 @@ impl System {
 
     pub(crate) fn remove(&self, key: &str) {
         self.runtime.block_on(self.bucket.remove(key));
+    }
+
+    /// Copies the objects whose keys begin with `prefix` into a folder.
+    pub(crate) fn download(&self, prefix: &str, folder: &Path) {
+        let store = self.bucket.store();
+        for key in self.keys(prefix) {
+            let path = folder.join(&key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let content = self.runtime.block_on(async {
+                let mut reader = store.open(&key).await.unwrap();
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut content = Vec::new();
+                    std::io::Read::read_to_end(&mut reader, &mut content).unwrap();
+                    content
+                });
+                read.await.unwrap()
+            });
+            std::fs::write(path, content).unwrap();
+        }
+    }
+
+    /// The keys of the bucket that begin with `prefix`.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        let listed = self.runtime.block_on(self.bucket.store().list(prefix)).unwrap();
+        listed.into_iter().map(|object| object.key).collect()
     }
 
     pub(crate) fn send(&self, bodies: &[String]) {

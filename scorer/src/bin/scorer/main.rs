@@ -1,6 +1,10 @@
 //! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, looks into an artifact,
 //! computes a feature table, or trains models again.
 
+#[cfg(feature = "worker")]
+mod backfill;
+#[cfg(feature = "worker")]
+mod deployment;
 mod features;
 #[cfg(feature = "worker")]
 mod observe;
@@ -18,16 +22,19 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use scorer::{Engine, FolderStore, Progress, Settings, convert, inspect};
-use shared::{Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswer};
+use shared::{
+    Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswer, config::LogFormat,
+    telemetry::LogFilter,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: ended by a signal, at least one asset scored, the artifact read, the feature table written, every model
-     compared with its challenger, whichever was better
-  1  could not start, nothing could be scored, read or written, a model not be retrained; the reasons are on
-     standard error
+     compared with its challenger, whichever was better, the backfill (or its shard) done now or before
+  1  could not start, nothing could be scored, read or written, a model not be retrained, or a backfill is not done
+     and should be repeated; the reasons are on standard error
   2  the command line is wrong
 
 A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
@@ -36,6 +43,12 @@ A progress bar is shown on a terminal when reading takes long. NO_COLOR is honou
 #[derive(Parser)]
 #[command(name = "scorer", version, after_help = EXIT_CODES)]
 struct Arguments {
+    /// How log lines look: text or json.
+    #[arg(long, env, global = true, default_value = "text")]
+    log_format: LogFormat,
+    /// Which log lines are written, such as info or info,scorer=debug.
+    #[arg(long, env, global = true, default_value = "info")]
+    rust_log: LogFilter,
     #[command(subcommand)]
     command: Command,
 }
@@ -49,6 +62,14 @@ enum Command {
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
     Worker(Box<worker::Worker>),
+    /// Scores everything now, or, with --from and --to, every asset on every day of a range.
+    ///
+    /// With a range, predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}.parquet in the bucket,
+    /// and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
+    /// skipped, one that was killed is repeated.
+    #[cfg(feature = "worker")]
+    #[command(after_help = EXIT_CODES)]
+    Backfill(Box<backfill::Arguments>),
     /// Serves the generation before the current one again, until a worker has something new to publish.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
@@ -106,12 +127,39 @@ struct Inspect {
     json: bool,
 }
 
+/// What flags and variables say. A variable that is empty counts as one that is not set.
+fn arguments() -> Arguments {
+    let unless_empty = |argument: clap::Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { argument.env(None) } else { argument }
+    };
+    let command = Arguments::command().mut_args(unless_empty);
+    let command = command.mut_subcommands(|command| command.mut_args(unless_empty));
+    Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let Arguments { log_format, rust_log, command } = arguments();
+    // The others are for people, who are told what matters in words.
+    #[cfg(feature = "worker")]
+    let logs = matches!(command, Command::Worker(_) | Command::Backfill(_) | Command::Rollback(_));
+    #[cfg(not(feature = "worker"))]
+    let logs = false;
+    if logs && let Err(error) = shared::telemetry::init_with(log_format, &rust_log) {
+        eprintln!("scorer: {error}");
+        return ExitCode::FAILURE;
+    }
+    let result = match command {
         #[cfg(feature = "worker")]
-        Command::Worker(arguments) => serve(worker::work(*arguments)),
+        Command::Worker(arguments) => {
+            serve(async { worker::work(*arguments).await.map(|()| ExitCode::SUCCESS) })
+        }
         #[cfg(feature = "worker")]
-        Command::Rollback(redis) => serve(rollback::roll_back(&redis)),
+        Command::Backfill(arguments) => serve(backfill::backfill(*arguments)),
+        #[cfg(feature = "worker")]
+        Command::Rollback(redis) => {
+            serve(async { rollback::roll_back(&redis).await.map(|()| ExitCode::SUCCESS) })
+        }
         Command::Score(arguments) => score(&arguments),
         Command::Inspect(arguments) => print_inspection(&arguments),
         Command::Convert(arguments) => convert_artifact(&arguments),
@@ -130,13 +178,12 @@ fn main() -> ExitCode {
 }
 
 #[cfg(feature = "worker")]
-fn serve(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
-    shared::telemetry::init()?;
+fn serve(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     // A model that is being read on a thread of its own is not waited for.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
-    result.map(|()| ExitCode::SUCCESS)
+    result
 }
 
 fn score(arguments: &Score) -> anyhow::Result<ExitCode> {

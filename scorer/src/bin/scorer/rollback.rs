@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use redis_store::{RedisStore, Servers, Settings};
+use redis_store::{Prefix, RedisStore, Servers, Settings};
 
 #[derive(Args)]
 pub(crate) struct Redis {
@@ -15,6 +15,9 @@ pub(crate) struct Redis {
     /// Certificates (PEM) to trust a rediss:// server by, instead of the system's.
     #[arg(long, env)]
     redis_ca_file: Option<PathBuf>,
+    /// What all keys in Redis begin with.
+    #[arg(long, env, default_value = "cripto")]
+    redis_prefix: Prefix,
 }
 
 impl Redis {
@@ -29,7 +32,7 @@ impl Redis {
         let servers = Servers::new(&self.redis_url, ca.as_deref()).context(
             "REDIS_URL: redis://[user:password@]host:port, rediss:// for TLS, several separated by commas expected",
         )?;
-        Ok(Settings::new(servers))
+        Ok(Settings { prefix: self.redis_prefix.clone(), ..Settings::new(servers) })
     }
 }
 

@@ -1,0 +1,364 @@
+//! Scores every asset on every day of a range, and finds out how right the models were.
+//!
+//! * **For:** `scorer backfill --from … --to …`, by one process or by many that know nothing of each other.
+//! * **Comes in:** models and a feature table, as [`Engine::history`] chooses them. A row of the table only uses data
+//!   to its own day, so each prediction is one that could have been made then.
+//! * **Goes out:** `predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{part}.parquet` (see [`Split::part`]), and, when all shards are done,
+//!   each asset's last days and each model's metrics by way of a [`HistoryStore`].
+//! * **Must never know:** who starts the processes, or which of them is the last.
+//!
+//! # How many processes do one backfill
+//!
+//! What is scored follows from the table, the versions and the range; their digest and the number of shards make the
+//! [`RunId`], which all processes of a backfill compute for themselves. A shard has the days and assets that
+//! [`Split`] gives it. It writes its parts first, and then
+//! `predictions/_backfill/{run}/shard-{shard}.parquet` with all of its rows, which is the sign that it is done: one
+//! that was killed before is repeated and overwrites its parts with the same bytes, one that has it is skipped.
+//! Names that begin with `_` are passed over by what reads the parts as a data set (pyarrow, Spark).
+//!
+//! Whoever finds the signs of all shards there after its own work publishes, from those objects alone. Since listings
+//! of S3 are consistent, one of the processes does; if two do, they write the same. If the table or a version in force
+//! changes while shards run, those that start later belong to another run, which their repetition completes; naming
+//! the table and the versions ([`Wanted`]) keeps them together.
+
+mod evaluate;
+mod parts;
+mod split;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use jiff::{Timestamp, civil::Date};
+use polars::prelude::PolarsError;
+use shared::{
+    Asset, HistoryStore, ModelHistory, ModelName, ModelVersion, ObjectError, ObjectReader, ObjectStore,
+    ObjectWriter, RunId, StoreError, TrackRecord,
+};
+use thiserror::Error;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+pub use self::split::{InvalidSplit, Split};
+use self::{
+    evaluate::{ModelRows, evaluate},
+    parts::Answers,
+};
+use crate::{
+    Engine, History, HistoryError, LoadedModel, Progress, Wanted, events,
+    score::{ScoreError, score},
+    tables::{DatedRow, TableError, TableLimits, read_parquet},
+};
+
+/// Where predictions are.
+pub const PREDICTIONS: &str = "predictions/";
+
+/// A chunk has as many whole days as have about so many rows: 40 features of them take 20 MB.
+const CHUNK_ROWS: usize = 1 << 16;
+
+/// So many parts are written at once; S3 takes some 30 ms for each.
+const WRITES_IN_FLIGHT: usize = 16;
+
+/// So often progress is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The models and the table.
+    pub wanted: Wanted,
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+    /// Which part of it.
+    pub split: Split,
+    /// How many of its last days are kept of each asset.
+    pub history_days: usize,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// The backfill that the shard is of.
+    pub run: RunId,
+    /// What was scored; nothing if the shard had been done before.
+    pub scored: Option<Scored>,
+    /// How many shards are not done yet.
+    pub missing: u32,
+}
+
+/// What a shard came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scored {
+    /// Assets and days; each was scored by every model.
+    pub rows: usize,
+    /// The parts that were written.
+    pub parts: usize,
+    /// The time that went into decoding and scoring.
+    pub scoring: Duration,
+    /// All of the time.
+    pub took: Duration,
+}
+
+/// A shard was not done, or the whole not published. It may be tried again.
+#[derive(Debug, Error)]
+pub enum BackfillError {
+    /// There is nothing to score, or nothing to score it with.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The bucket could not be read or written.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// The results could not be published.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rows could not be decoded.
+    #[error("{key:?} cannot be used")]
+    Table {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        source: TableError,
+    },
+    /// An object could not be read to its end.
+    #[error("{key:?} cannot be read")]
+    Read {
+        /// The object.
+        key: String,
+        /// What stood in the way.
+        source: std::io::Error,
+    },
+    /// A model cannot be asked about these rows.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// Predictions have no parquet form.
+    #[error("predictions cannot be written as parquet")]
+    Parquet(#[from] PolarsError),
+    /// A task ended before its time.
+    #[error("the backfill was interrupted")]
+    Interrupted(#[from] JoinError),
+}
+
+/// Does one shard of a backfill, and publishes the whole if all others are done.
+pub struct Backfill {
+    /// What chooses the models and reads the table.
+    pub engine: Engine,
+    /// The bucket.
+    pub objects: Arc<dyn ObjectStore>,
+    /// The same bucket.
+    pub writer: Arc<dyn ObjectWriter>,
+    /// Where what was found out goes.
+    pub histories: Arc<dyn HistoryStore>,
+    /// Shown on a terminal.
+    pub progress: Progress,
+}
+
+impl Backfill {
+    /// Does it. May be cancelled, and repeated, at any time.
+    ///
+    /// # Errors
+    /// As [`BackfillError`] says. What was published before is untouched, or replaced in part by the same run.
+    pub async fn run(&self, settings: &Settings) -> Result<Done, BackfillError> {
+        let history = Arc::new(self.engine.history(&settings.wanted).await?);
+        let run = run_id(settings, &history);
+        let shard = settings.split.shard();
+        let prefix = format!("{PREDICTIONS}_backfill/{run}/");
+        let sign = sign(&prefix, shard);
+        let is_done = self.objects.list(&sign).await?.iter().any(|object| object.key == sign);
+        let scored = if is_done { None } else { Some(self.shard(settings, &history, &sign).await?) };
+
+        let mut done_at = Timestamp::UNIX_EPOCH;
+        let signs = self.objects.list(&prefix).await?;
+        let mut missing = 0_u32;
+        for shard in 0..settings.split.shards() {
+            let sign = self::sign(&prefix, shard);
+            match signs
+                .binary_search_by(|object| object.key.cmp(&sign))
+                .ok()
+                .and_then(|place| signs.get(place))
+            {
+                Some(object) => done_at = done_at.max(object.last_modified),
+                None => missing = missing.saturating_add(1),
+            }
+        }
+        events::ShardDone { run: &run, shard, scored, missing }.emit();
+        if missing == 0 {
+            let versions =
+                history.models.iter().map(|model| (model.served.name.clone(), model.served.version.clone()));
+            self.publish(settings, &run, &prefix, done_at, &versions.collect::<Vec<_>>()).await?;
+        }
+        Ok(Done { run, scored, missing })
+    }
+
+    async fn shard(
+        &self,
+        settings: &Settings,
+        history: &Arc<History>,
+        sign: &str,
+    ) -> Result<Scored, BackfillError> {
+        let begun = Instant::now();
+        let (split, shard) = (settings.split, settings.split.shard());
+        let is_mine = |row: &&DatedRow| {
+            (settings.from..=settings.to).contains(&row.day)
+                && history.rows.asset(row).is_some_and(|asset| split.has(row.day, asset))
+        };
+        let rows: Vec<DatedRow> = history.rows.rows().iter().filter(is_mine).copied().collect();
+        let mut answers = Answers::new(&history.models);
+        let mut scored = Scored::default();
+        let mut logged = begun;
+        self.progress.begin_rows(rows.len());
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(end_of_chunk(rest));
+            rest = after;
+            let asked = (Arc::clone(history), chunk.to_vec());
+            let work = spawn_blocking(move || score_chunk(&asked.0, &asked.1, split.part()));
+            let (of_chunk, parts, took) = work.await??;
+            scored.scoring += took;
+            scored.parts = scored.parts.saturating_add(parts.len());
+            self.write(parts).await?;
+            answers.append(of_chunk);
+            scored.rows = scored.rows.saturating_add(chunk.len());
+            self.progress.rows_done(chunk.len(), chunk.last().map(|row| row.day).unwrap_or_default());
+            if logged.elapsed() >= LOG_EVERY {
+                logged = Instant::now();
+                let (rows, of) = (scored.rows, rows.len());
+                events::BackfillProgressed { shard, rows, of, took: begun.elapsed() }.emit();
+            }
+        }
+        self.progress.end();
+        let history = Arc::clone(history);
+        let content = spawn_blocking(move || parts::sign(&history, &rows, &answers)).await??;
+        self.writer.put(sign, content).await?;
+        scored.took = begun.elapsed();
+        Ok(scored)
+    }
+
+    async fn write(&self, parts: Vec<(String, Bytes)>) -> Result<(), BackfillError> {
+        let mut waiting = VecDeque::from(parts);
+        let mut writes: JoinSet<Result<(), ObjectError>> = JoinSet::new();
+        loop {
+            while writes.len() < WRITES_IN_FLIGHT
+                && let Some((key, content)) = waiting.pop_front()
+            {
+                let writer = Arc::clone(&self.writer);
+                writes.spawn(async move { writer.put(&key, content).await });
+            }
+            match writes.join_next().await {
+                Some(written) => written??,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Publishes what the shards left. What comes last is each model's record, so that a run whose records are there
+    /// is there as a whole.
+    async fn publish(
+        &self,
+        settings: &Settings,
+        run: &RunId,
+        prefix: &str,
+        done_at: Timestamp,
+        versions: &[(ModelName, ModelVersion)],
+    ) -> Result<(), BackfillError> {
+        let mut records = Vec::new();
+        let mut histories: BTreeMap<Asset, BTreeMap<ModelName, ModelHistory>> = BTreeMap::new();
+        // One model after another: rows are many, and metrics need all of a model's at once.
+        for (place, (name, version)) in versions.iter().enumerate() {
+            let mut rows = ModelRows::new(name.kind());
+            for shard in 0..settings.split.shards() {
+                let key = sign(prefix, shard);
+                let reader = self.objects.open(&key).await?;
+                let (of_shard, kind) = (place, name.kind());
+                let read = spawn_blocking(move || read_rows(reader, key, of_shard, kind));
+                rows.append(read.await??);
+            }
+            let days = settings.history_days;
+            let (evaluation, last) = spawn_blocking(move || (evaluate(&rows), rows.last_days(days))).await?;
+            for (asset, previsoes) in last {
+                let history = ModelHistory { versao: version.clone(), execucao: run.clone(), previsoes };
+                // The newer one of two versions, since they are in that order.
+                histories.entry(asset).or_default().insert(name.clone(), history);
+            }
+            let record = TrackRecord {
+                versao: version.clone(),
+                execucao: run.clone(),
+                avaliado_em: done_at,
+                de: settings.from,
+                ate: settings.to,
+                metricas: evaluation,
+            };
+            records.push((name, record));
+        }
+        for (asset, models) in &histories {
+            self.histories.put_history(asset, models).await?;
+        }
+        for (name, record) in &records {
+            self.histories.put_track_record(name, record).await?;
+        }
+        tracing::info!(%run, assets = histories.len(), models = records.len(), "history and metrics published");
+        Ok(())
+    }
+}
+
+fn sign(prefix: &str, shard: u32) -> String {
+    format!("{prefix}shard-{shard:05}.parquet")
+}
+
+fn run_id(settings: &Settings, history: &History) -> RunId {
+    // Two builds may hash differently. That costs one backfill done again.
+    let mut hasher = DefaultHasher::new();
+    (&history.table.key, &history.table.etag, history.table.size).hash(&mut hasher);
+    for model in &history.models {
+        (model.served.name.as_str(), model.served.version.as_str()).hash(&mut hasher);
+    }
+    (settings.from, settings.to, settings.split.shards(), settings.history_days).hash(&mut hasher);
+    let (from, to) = (settings.from.strftime("%Y%m%d"), settings.to.strftime("%Y%m%d"));
+    RunId(format!("{from}-{to}-{:016x}", hasher.finish()).into())
+}
+
+/// Whole days with about [`CHUNK_ROWS`] rows together, at least one.
+fn end_of_chunk(rows: &[DatedRow]) -> usize {
+    let Some(last) = rows.get(CHUNK_ROWS.saturating_sub(1)).or(rows.last()) else { return 0 };
+    rows.partition_point(|row| row.day <= last.day)
+}
+
+type ScoredChunk = (Answers, Vec<(String, Bytes)>, Duration);
+
+fn score_chunk(history: &History, rows: &[DatedRow], part: u32) -> Result<ScoredChunk, BackfillError> {
+    let begun = Instant::now();
+    let unusable = |source| BackfillError::Table { key: history.table.key.clone(), source };
+    let table = history.rows.table(rows).map_err(unusable)?;
+    let mut answers = Answers::new(&history.models);
+    for (LoadedModel { served, model }, answers) in history.models.iter().zip(&mut answers.by_model) {
+        *answers = score(&served.name, model, &table)?.into_rows();
+    }
+    let took = begun.elapsed();
+    let parts = parts::parts(history, rows, &answers, part)?;
+    Ok((answers, parts, took))
+}
+
+/// One model's rows of a shard.
+fn read_rows(
+    mut reader: ObjectReader,
+    key: String,
+    model: usize,
+    kind: shared::ModelKind,
+) -> Result<ModelRows, BackfillError> {
+    let mut content = Vec::new();
+    // Our own object; what is there of a foreign one is not read beyond any bound.
+    let limits = TableLimits::default();
+    let mut bounded = std::io::Read::take(&mut reader, limits.bytes.saturating_add(1));
+    if let Err(source) = std::io::Read::read_to_end(&mut bounded, &mut content) {
+        return Err(BackfillError::Read { key, source });
+    }
+    let [predicted, probability] = parts::sign_columns(model);
+    let columns = ["ativo", "data", "fechamento", "fechamento_next", &predicted, &probability];
+    read_parquet(&content, Some(&columns), &limits)
+        .and_then(|table| ModelRows::from_sign(&table, kind, &predicted, &probability))
+        .map_err(|source| BackfillError::Table { key, source })
+}

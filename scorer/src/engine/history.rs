@@ -1,0 +1,147 @@
+//! What a reload would score, and by which models, for whoever wants more than each asset's newest row scored.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use models::Model;
+use shared::{ModelName, ModelVersion, Object, ServedModel};
+use thiserror::Error;
+
+use super::{Engine, Findings, ReloadError, choice, rows, source::Refusal};
+use crate::{
+    catalogue::{Catalogue, FEATURES, MODELS},
+    tables::DatedTable,
+};
+
+/// Which models and which table are wanted, where that is not left to what is in force.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// These versions; of none, those in force.
+    pub models: Vec<(ModelName, ModelVersion)>,
+    /// The key of the feature table; of none, the one in force.
+    pub table: Option<String>,
+}
+
+/// Models, and all rows of a feature table.
+pub struct History {
+    /// In the order of their names, and of a name by version.
+    pub models: Vec<LoadedModel>,
+    /// Where the rows are from.
+    pub table: Object,
+    /// The rows.
+    pub rows: DatedTable,
+}
+
+/// A model in memory.
+#[derive(Clone)]
+pub struct LoadedModel {
+    /// Which one.
+    pub served: ServedModel,
+    /// The model itself.
+    pub model: Arc<Model>,
+}
+
+/// There is no history that could be scored.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// What is in force cannot be found out.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// The bucket has no feature table that can be used.
+    #[error("the bucket has no usable feature table{0}")]
+    NoTable(String),
+    /// The bucket has no model that can be used.
+    #[error("the bucket has no usable model{0}")]
+    NoModel(String),
+    /// A version that was asked for is not in the bucket.
+    #[error("the bucket has no model {name} of version {version}")]
+    NoVersion {
+        /// The model's name.
+        name: ModelName,
+        /// The version that was asked for.
+        version: ModelVersion,
+    },
+    /// Something that is needed cannot be used.
+    #[error("{key:?} cannot be used: {reason}")]
+    Unusable {
+        /// The object.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Engine {
+    /// Chooses models and table as a reload does, with what is [served](shared::PredictionStore::current) held
+    /// against newer versions, and reads all rows of the table. Nothing is published.
+    ///
+    /// # Errors
+    /// The bucket cannot be listed, or has not what is wanted. Where a version in force cannot be told for a reason
+    /// that may pass, that is an error too: another process that takes part would choose another one.
+    pub async fn history(&self, wanted: &Wanted) -> Result<History, HistoryError> {
+        let mut state = self.state.lock().await;
+        self.source.progress().begin();
+        let history = self.history_from(&mut state, wanted).await;
+        self.source.progress().end();
+        history
+    }
+
+    async fn history_from(&self, state: &mut super::State, wanted: &Wanted) -> Result<History, HistoryError> {
+        let served = self.served(state).await?;
+        let mut listing = self.source.list(MODELS).await.map_err(ReloadError::from)?;
+        let mut tables = self.source.list(FEATURES).await.map_err(ReloadError::from)?;
+        tables.retain(|table| wanted.table.as_ref().is_none_or(|key| *key == table.key));
+        listing.extend(tables);
+        let catalogue = Catalogue::new(listing);
+        let mut findings = Findings::default();
+        let newest = rows::choose(&self.source, state, &catalogue, &mut findings).await?;
+
+        let models = if wanted.models.is_empty() {
+            let (_, choices) =
+                self.choose_models(state, &served, &catalogue, newest.clone(), &mut findings).await?;
+            let mut models = Vec::new();
+            for choice in choices {
+                findings.incomplete |= choice.incomplete;
+                findings.reject_all(choice.rejected);
+                models.extend(choice.in_force);
+            }
+            models
+        } else {
+            // Twice the same is once.
+            let wanted: BTreeSet<&(ModelName, ModelVersion)> = wanted.models.iter().collect();
+            let mut models = Vec::new();
+            for (name, version) in wanted {
+                let artifacts = catalogue.models.get(name).cloned().unwrap_or_default().newest_first();
+                let artifact = artifacts.into_iter().find(|artifact| artifact.version == *version);
+                let artifact = artifact.ok_or_else(|| HistoryError::NoVersion {
+                    name: name.clone(),
+                    version: version.clone(),
+                })?;
+                let read = choice::read(&self.source, name, &artifact).await;
+                models.push(read.map_err(|refusal| unusable(&artifact.object.key, refusal))?);
+            }
+            models
+        };
+        let incomplete = findings.incomplete;
+        let first = findings.rejected().into_iter().next();
+        if incomplete && let Some(first) = first {
+            return Err(HistoryError::Unusable { key: first.key, reason: first.reason });
+        }
+        let because = first.map(|first| format!(": {}: {}", first.key, first.reason)).unwrap_or_default();
+        let Some(table) = newest.as_ref().and_then(rows::Rows::table).cloned() else {
+            return Err(HistoryError::NoTable(because));
+        };
+        if models.is_empty() {
+            return Err(HistoryError::NoModel(because));
+        }
+        let limits = self.source.settings().table_limits.clone();
+        let rows = self.source.read_table(&table, move |content| DatedTable::from_parquet(content, &limits));
+        let rows = rows.await.map_err(|refusal| unusable(&table.key, refusal))?;
+        let loaded =
+            |in_force: choice::InForce| LoadedModel { served: in_force.served, model: in_force.model };
+        Ok(History { models: models.into_iter().map(loaded).collect(), table, rows })
+    }
+}
+
+fn unusable(key: &str, refusal: Refusal) -> HistoryError {
+    HistoryError::Unusable { key: key.to_owned(), reason: refusal.reason }
+}

@@ -1,0 +1,152 @@
+//! A backfill by many processes, some of which are killed, comes to what one process comes to.
+
+use std::{
+    env, fs,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Process, program, wait_until},
+    proxy::{Fault, Proxy},
+    system::{System, address, expected},
+};
+
+const MODELS: [&str; 5] =
+    ["regressor_rf", "regressor_gbr", "regressor_lin", "classifier_rf", "classifier_log"];
+
+/// To the last day of the sample table.
+const RANGE: [&str; 4] = ["--from", "2025-06-20", "--to", "2025-07-29"];
+
+fn start(system: &System, arguments: &[&str], others: &[(&str, String)]) -> Child {
+    let mut command = Command::new(program("scorer"));
+    command.arg("backfill").args(arguments).envs(system.variables());
+    command.envs(others.iter().map(|(name, value)| (name, value)));
+    command.env("LOG_FORMAT", "json").env("RUST_LOG", "info").env("RAYON_NUM_THREADS", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// One shard of ten, told of its number as Kubernetes does.
+fn shard(system: &System, shard: usize, others: &[(&str, String)]) -> Child {
+    let index = [("JOB_COMPLETION_INDEX", shard.to_string())];
+    let arguments = [&RANGE[..], &["--shards", "10"]].concat();
+    start(system, &arguments, &[&index, others].concat())
+}
+
+/// The log line of a message; the process has succeeded.
+fn line(output: &Output, message: &str) -> Option<Value> {
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().find(|line| line["message"] == message)
+}
+
+/// What the API says of days that are over, without what tells one backfill from another.
+fn told(api: &Process) -> Value {
+    let assets = api.json("/symbols")["symbols"].clone();
+    let mut told = json!({});
+    for model in MODELS {
+        let mut answer = api.json(&format!("/models/{model}"));
+        let record = answer["avaliacao"].as_object_mut().unwrap_or_else(|| panic!("{model} has no record"));
+        record.retain(|field, _| !matches!(field.as_str(), "execucao" | "avaliado_em"));
+        told["models"][model] = answer;
+    }
+    for asset in assets.as_array().unwrap() {
+        let asset = asset.as_str().unwrap();
+        let mut answer = api.json(&format!("/symbol/{asset}/historico?dias=20"));
+        for history in answer["modelos"].as_object_mut().unwrap().values_mut() {
+            history.as_object_mut().unwrap().remove("execucao");
+        }
+        told["symbols"][asset] = answer;
+    }
+    told
+}
+
+#[test]
+fn ten_processes_of_which_three_are_killed_come_to_what_one_comes_to() {
+    let one = System::sample();
+    let now = start(&one, &[], &[]).wait_with_output().unwrap();
+    assert!(line(&now, "everything was scored and published").is_some(), "{now:?}");
+    let whole = start(&one, &RANGE, &[]).wait_with_output().unwrap();
+    assert!(line(&whole, "history and metrics published").is_some(), "{whole:?}");
+
+    let ten = System::sample();
+    assert!(start(&ten, &[], &[]).wait_with_output().unwrap().status.success());
+    let api = ten.api();
+    wait_until("the predictions", || api.get("/health").0 == 200);
+    let s3 = address(&ten.variables().iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").unwrap().1);
+    // Two stop while their parts are being written, and one when only the sign that it is done is missing.
+    let doomed = [(2, "_backfill"), (5, "regressor_lin"), (9, "classifier_log")];
+    let mut proxies = Vec::new();
+    let mut killed = Vec::new();
+    for (number, put) in doomed {
+        let proxy = Proxy::to(s3);
+        proxy.arm(&format!("PUT /{}/predictions/{put}", ten.bucket.name), Fault::Hold);
+        let endpoint = [("AWS_ENDPOINT_URL", format!("http://{}", proxy.address))];
+        killed.push(shard(&ten, number, &endpoint));
+        proxies.push(proxy);
+    }
+    let others = (0..10).filter(|number| doomed.iter().all(|(doomed, _)| doomed != number));
+    let others: Vec<Child> = others.map(|number| shard(&ten, number, &[])).collect();
+    for (proxy, child) in proxies.iter().zip(&mut killed) {
+        proxy.wait_until_struck();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    for child in others {
+        let output = child.wait_with_output().unwrap();
+        assert!(line(&output, "shard done").is_some_and(|line| line["skipped"] == false), "{output:?}");
+        assert!(line(&output, "history and metrics published").is_none(), "published without three shards");
+    }
+    assert_eq!(ten.keys("predictions/_backfill/").len(), 7);
+    assert!(api.json("/models/regressor_rf")["avaliacao"].is_null());
+
+    // Those that were killed are repeated at once, and one that was done as well.
+    let again = [2, 5, 9, 0].map(|number| shard(&ten, number, &[]));
+    let again = again.map(|child| child.wait_with_output().unwrap());
+    for (place, output) in again.iter().enumerate() {
+        assert_eq!(line(output, "shard done").unwrap()["skipped"], place == 3, "{output:?}");
+    }
+    let publications = again.iter().filter(|output| line(output, "history and metrics published").is_some());
+    assert!(publications.count() >= 1, "the last one publishes");
+
+    let of_one = one.api();
+    wait_until("the predictions", || of_one.get("/health").0 == 200);
+    let (told_by_one, told_by_ten) = (told(&of_one), told(&api));
+    assert_eq!(told_by_one, told_by_ten);
+    let last = &told_by_ten["symbols"]["BTC"]["modelos"]["regressor_rf"]["previsoes"][19];
+    assert_eq!(last["predicao"], api.json("/symbol/BTC")["modelos"]["regressor_rf"]["predicao"]);
+    assert_eq!((&last["data"], last["fechamento_next"].is_null()), (&expected()["data"], true));
+
+    let folder = tempfile::tempdir().unwrap();
+    one.download("predictions/", &folder.path().join("one"));
+    ten.download("predictions/", &folder.path().join("ten"));
+    fs::write(folder.path().join("told.json"), told_by_ten.to_string()).unwrap();
+    let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/check_backfill.py");
+    let checked = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn a_backfill_that_cannot_be_done_says_why_and_fails() {
+    let system = System::empty();
+    let failed = |arguments: &[&str], code: i32, reason: &str| {
+        let output = start(&system, arguments, &[]).wait_with_output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
+        assert!(log.contains(reason), "{arguments:?}: {log}");
+    };
+    failed(&RANGE, 1, "the bucket has no usable feature table");
+    failed(&[&RANGE[..], &["--shards", "10"]].concat(), 1, "needs --shard");
+    failed(&[&RANGE[..], &["--shards", "2", "--shard", "2"]].concat(), 1, "0 to 1 expected");
+    failed(&["--from", "2025-02-20", "--to", "2025-02-19"], 1, "is before the first");
+    failed(&["--from", "2025-02-20"], 2, "--to");
+    failed(&[&RANGE[..], &["--model", "regressor_rf"]].concat(), 2, "NAME@VERSION");
+    let system = System::sample();
+    let unknown = [&RANGE[..], &["--model", "regressor_rf@20200101-0000"]].concat();
+    let output = start(&system, &unknown, &[]).wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("no model regressor_rf of version 20200101-0000"), "{log}");
+}
