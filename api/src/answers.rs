@@ -15,7 +15,10 @@ use shared::{
 };
 use tokio::sync::OnceCell;
 
-use crate::rendered::{Momentary, RenderError, Rendered};
+use crate::{
+    columns::Columns,
+    rendered::{Momentary, RenderError, Rendered},
+};
 
 /// Everything that can be asked about one state of the store. It is replaced as a whole, so that no two answers
 /// that were taken from it can be of different generations.
@@ -38,7 +41,7 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) enum Symbols {
     /// All of them.
-    InMemory { list: Arc<Rendered>, by_asset: HashMap<Asset, Rendered> },
+    InMemory { list: Arc<Rendered>, by_asset: HashMap<Asset, Rendered>, columns: OnceCell<Arc<Columns>> },
     /// They take too much memory together, so they are read from the store when they are asked for.
     InStore { list: OnceCell<Arc<Rendered>> },
 }
@@ -174,7 +177,7 @@ struct Reloaded<'a> {
 
 /// Which snapshot an answer was made of.
 #[derive(Clone, Copy, Serialize)]
-struct Origin {
+pub(crate) struct Origin {
     timestamp: Second,
     geracao: Generation,
 }
@@ -302,7 +305,7 @@ impl Served {
         for (asset, body) in answers {
             by_asset.insert(asset, Rendered::dated(body, summary.scored_at)?);
         }
-        let symbols = Symbols::InMemory { list, by_asset };
+        let symbols = Symbols::InMemory { list, by_asset, columns: OnceCell::new() };
         Ok(Self { models: Box::new(models(&summary)?), summary, symbols })
     }
 }

@@ -17,9 +17,9 @@ const SAME_ORIGIN_ONLY: HeaderValue = HeaderValue::from_static(
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
-const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+pub(crate) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+pub(crate) const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+pub(crate) const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 
 static PAGE: LazyLock<Rendered> =
     LazyLock::new(|| Rendered::new(HTML, include_str!("docs.html")).expect(EMBEDDED));
@@ -33,7 +33,7 @@ static STYLE: LazyLock<Rendered> = LazyLock::new(|| {
     Rendered::from_gzip(CSS, include_bytes!("../assets/swagger-ui/swagger-ui.css.gz")).expect(EMBEDDED)
 });
 
-const EMBEDDED: &str = "what is part of the binary is well-formed";
+pub(crate) const EMBEDDED: &str = "what is part of the binary is well-formed";
 
 pub(crate) fn router() -> Router {
     Router::new()

@@ -19,6 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::{
     Service,
     events::{RequestAnswered, Route},
+    listeners::Activity,
     router,
 };
 
@@ -35,22 +36,31 @@ impl Entrance {
     }
 
     /// The answer to one request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        activity: &Activity,
+    ) -> Result<Response<Body>, Infallible> {
         let begun = Instant::now();
         let route = Route::of(request.uri().path());
         let asked =
             RequestAnswered::is_logged().then(|| (request.method().clone(), request.uri().path().to_owned()));
-        let response = self.cross_origin(request).await?;
+        let response = self.cross_origin(request, activity).await?;
         RequestAnswered { route, status: response.status(), elapsed: begun.elapsed(), asked }.emit();
         Ok(response)
     }
 
     /// Lets pages of any origin read the answers, which hold nothing that belongs to one user.
-    async fn cross_origin(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn cross_origin(
+        &self,
+        request: Request<Incoming>,
+        activity: &Activity,
+    ) -> Result<Response<Body>, Infallible> {
         const ANY: HeaderValue = HeaderValue::from_static("*");
         let is_preflight = request.method() == Method::OPTIONS
             && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let mut response = if is_preflight { preflight() } else { self.shortest_way(request).await? };
+        let mut response =
+            if is_preflight { preflight() } else { self.shortest_way(request, activity).await? };
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag"));
@@ -59,7 +69,11 @@ impl Entrance {
 
     /// Nearly all requests are for `/symbol/{ativo}` with a plain symbol. For these the router would take more time
     /// than finding the answer does; it sees all others, also those that need decoding.
-    async fn shortest_way(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn shortest_way(
+        &self,
+        mut request: Request<Incoming>,
+        activity: &Activity,
+    ) -> Result<Response<Body>, Infallible> {
         if request.method() == Method::GET
             && let Some(symbol) = request.uri().path().strip_prefix("/symbol/")
             && !symbol.is_empty()
@@ -73,6 +87,7 @@ impl Entrance {
                 Err(asset) => Box::pin(router::symbol_in_store(predictions, asset, request.headers())).await,
             });
         }
+        request.extensions_mut().insert(activity.clone());
         self.router.call(request).await
     }
 }
@@ -81,8 +96,9 @@ fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, if-none-match"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    let allowed = HeaderValue::from_static("authorization, content-type, if-none-match");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     // A day, which is the most that browsers keep.
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response

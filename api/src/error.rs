@@ -8,10 +8,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use shared::Asset;
+use shared::{Asset, ModelName};
 use thiserror::Error;
 
-use crate::{predictions::Unanswered, reload::ReloadError, rendered::Momentary};
+use crate::{
+    events::RenderingFailed,
+    predictions::Unanswered,
+    reload::ReloadError,
+    rendered::{Momentary, RenderError},
+};
 
 /// A request that is not answered as asked. The text is what the user reads.
 #[derive(Debug, Error)]
@@ -24,6 +29,34 @@ pub(crate) enum ApiError {
     BadSymbol(String),
     #[error("ativo {0} desconhecido; veja /symbols")]
     UnknownAsset(Asset),
+    #[error("modelo {0:?} desconhecido; veja /models")]
+    UnknownModel(String),
+    #[error("dias inválido: {0:?}; é esperado um número inteiro de 1 a 3650")]
+    BadDays(String),
+    #[error("{name} inválido: {value:?}; é esperado {expected}")]
+    BadParameter { name: String, value: String, expected: &'static str },
+    #[error("falta o parâmetro {0}: {1}")]
+    MissingParameter(&'static str, &'static str),
+    #[error("o modelo {0} não tem esse ranking; há por={1}")]
+    NoSuchRanking(ModelName, &'static str),
+    #[error("nenhum ativo pedido; são esperados de 1 a {0} em ativos")]
+    NoAssets(usize),
+    #[error("ativos demais; são esperados de 1 a {0} em ativos")]
+    TooManyAssets(usize),
+    #[error("o corpo não é {{\"ativos\": [\"BTC\", …]}}: {0}")]
+    BadBody(String),
+    #[error("o corpo tem mais de {0} bytes")]
+    LongBody(usize),
+    #[error("o corpo deve ser JSON, com Content-Type: application/json")]
+    NoJson,
+    #[error("não cabem mais ouvintes; tente de novo mais tarde")]
+    TooManyListeners,
+    #[error(
+        "as previsões são demais para serem comparadas na memória deste servidor; veja /symbol/{{ativo}}"
+    )]
+    TooManyToCompare,
+    #[error("erro interno")]
+    Internal,
     #[error("ainda não há previsões publicadas; veja /health")]
     NothingServed,
     #[error("as previsões não podem ser lidas agora; veja /health")]
@@ -48,13 +81,26 @@ struct ErrorAnswer {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadSymbol(_) => StatusCode::BAD_REQUEST,
+            Self::BadSymbol(_)
+            | Self::BadDays(_)
+            | Self::BadParameter { .. }
+            | Self::MissingParameter(..)
+            | Self::NoAssets(_)
+            | Self::TooManyAssets(_)
+            | Self::BadBody(_) => StatusCode::BAD_REQUEST,
+            Self::LongBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::UnknownPath | Self::UnknownAsset(_) => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::UnknownAsset(_) | Self::UnknownModel(_) | Self::NoSuchRanking(..) => {
+                StatusCode::NOT_FOUND
+            }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ReloadFailed(_) | Self::CannotRefresh => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ReloadFailed(_) | Self::CannotRefresh | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CannotReload => StatusCode::NOT_IMPLEMENTED,
-            Self::NothingServed | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NothingServed
+            | Self::StoreUnavailable
+            | Self::TooManyListeners
+            | Self::TooManyToCompare => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -83,6 +129,14 @@ impl From<Unanswered> for ApiError {
         match reason {
             Unanswered::NothingServed => Self::NothingServed,
             Unanswered::StoreUnavailable => Self::StoreUnavailable,
+            Unanswered::NotInMemory => Self::TooManyToCompare,
         }
+    }
+}
+
+impl From<RenderError> for ApiError {
+    fn from(error: RenderError) -> Self {
+        RenderingFailed { error }.emit();
+        Self::Internal
     }
 }

@@ -7,14 +7,21 @@ use axum::http::{Method, StatusCode};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 use shared::{Asset, Summary, metrics::registered};
 
+use crate::rendered::RenderError;
+
 /// The paths by which requests are counted; those of one kind are counted together, so that nobody can make up new
 /// ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Root,
     Symbol,
+    History,
     Symbols,
+    Ranking,
     Models,
+    Model,
+    Events,
+    Painel,
     Health,
     Live,
     Reload,
@@ -26,11 +33,16 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 16] = [
         Self::Root,
         Self::Symbol,
+        Self::History,
         Self::Symbols,
+        Self::Ranking,
         Self::Models,
+        Self::Model,
+        Self::Events,
+        Self::Painel,
         Self::Health,
         Self::Live,
         Self::Reload,
@@ -43,11 +55,17 @@ impl Route {
     /// The route of a path.
     pub(crate) fn of(path: &str) -> Self {
         match path {
+            _ if path.starts_with("/symbol/") && path.ends_with("/historico") => Self::History,
             // Nearly all.
             _ if path.starts_with("/symbol/") => Self::Symbol,
             "/" => Self::Root,
             "/symbols" => Self::Symbols,
+            "/ranking" => Self::Ranking,
             "/models" => Self::Models,
+            _ if path.starts_with("/models/") => Self::Model,
+            "/eventos" => Self::Events,
+            "/painel" => Self::Painel,
+            _ if path.starts_with("/painel/") => Self::Painel,
             "/health" => Self::Health,
             "/health/live" => Self::Live,
             "/reload" => Self::Reload,
@@ -63,8 +81,13 @@ impl Route {
         match self {
             Self::Root => "/",
             Self::Symbol => "/symbol/{ativo}",
+            Self::History => "/symbol/{ativo}/historico",
             Self::Symbols => "/symbols",
+            Self::Ranking => "/ranking",
             Self::Models => "/models",
+            Self::Model => "/models/{nome}",
+            Self::Events => "/eventos",
+            Self::Painel => "/painel",
             Self::Health => "/health",
             Self::Live => "/health/live",
             Self::Reload => "/reload",
@@ -73,6 +96,15 @@ impl Route {
             Self::Docs => "/docs",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+/// What a backfill left cannot be read, or cannot be answered.
+pub(crate) struct HistoryUnreadable<'a>(pub(crate) &'a dyn Error);
+
+impl HistoryUnreadable<'_> {
+    pub(crate) fn emit(self) {
+        tracing::warn!(error = self.0.to_string(), "history not read");
     }
 }
 
@@ -196,7 +228,7 @@ impl GenerationUnreadable<'_> {
 
 /// One answer could not be read from the store.
 pub(crate) struct AnswerUnreadable<'a> {
-    /// Nothing if it is the list of all.
+    /// Nothing if it is the list of all, or of many.
     pub(crate) asset: Option<&'a Asset>,
     pub(crate) error: &'a (dyn Error + 'static),
     /// Whether the store has logged already that it cannot be reached.
@@ -217,6 +249,25 @@ impl AnswerUnreadable<'_> {
         } else {
             tracing::warn!(asset, error, "cannot read an answer");
         }
+    }
+}
+
+/// An answer could not be made, which is a fault of ours.
+pub(crate) struct RenderingFailed {
+    pub(crate) error: RenderError,
+}
+
+static RENDERINGS_FAILED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "cripto_renderings_failed_total",
+        "Answers to a request that could not be made by a fault of ours.",
+    )
+});
+
+impl RenderingFailed {
+    pub(crate) fn emit(self) {
+        RENDERINGS_FAILED.inc();
+        tracing::error!(error = &self.error as &dyn Error, "cannot make an answer");
     }
 }
 
@@ -350,6 +401,7 @@ pub(crate) fn count() {
         &GENERATIONS,
         &GENERATIONS_UNREADABLE,
         &ANSWERS_UNREADABLE,
+        &RENDERINGS_FAILED,
         &CACHE_HITS,
         &CACHE_MISSES,
         &RELOADS_ASKED,

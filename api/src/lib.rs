@@ -27,18 +27,27 @@
 //! have in common), `router` (paths), `predictions` (the generation that is served now), `answers` (its bodies) or,
 //! where a generation is too large for memory, `single` (a cache of its bodies), `rendered` (headers, `ETag`,
 //! compression), `pieces` (the body on its way out). What happens is told by `events`, what is so by `metrics`.
+//! For many assets at once there are `many` and, over `columns` that are read when somebody compares for the first
+//! time, `ranking` and the dashboard, `painel`; `listeners` are told of every generation.
 //!
 //! What is served is what is current in the store, also after an operator took a generation back. A store that is
 //! away or empty takes nothing away; `/health` says so.
 
 mod answers;
+mod columns;
 mod docs;
 mod entrance;
 mod error;
 mod events;
+mod history;
+mod listeners;
+mod many;
 mod metrics;
+mod painel;
 mod pieces;
 mod predictions;
+mod query;
+mod ranking;
 mod reload;
 mod rendered;
 mod router;
@@ -47,8 +56,11 @@ mod single;
 
 use std::{future, sync::Arc, time::Duration};
 
-use shared::PredictionStore;
-use tokio::{net::TcpListener, sync::oneshot};
+use shared::{HistoryStore, PredictionStore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot, watch},
+};
 
 use crate::{entrance::Entrance, predictions::Predictions, reload::Reloads};
 
@@ -64,7 +76,8 @@ const FIRST_LOAD: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// How many bytes of memory the answers of one generation may take. While they fit, all are kept and requests
     /// never touch the store; above, single answers are read when they are asked for and those of late are kept, in
-    /// as many bytes. While one generation takes the place of another both are in memory. Default 256 MB.
+    /// as many bytes. While one generation takes the place of another both are in memory. Comparing all assets
+    /// (`GET /ranking`, `/painel`) is possible while they fit, and takes about a fifth more. Default 256 MB.
     pub memory_budget: u64,
     /// How long a request waits for the store before it answers 503. Default 5 s.
     pub store_wait: Duration,
@@ -72,6 +85,9 @@ pub struct Settings {
     pub reload_token: Option<ReloadToken>,
     /// How long `GET /reload` waits for the reload before it answers 202. Default 30 s.
     pub reload_wait: Duration,
+    /// How many listen to `GET /eventos` at once; further ones are answered 503. Each holds a connection. Default
+    /// 1024.
+    pub listeners: usize,
     /// How many connections are open at once; further ones wait in the listener's queue. Default 4096; each
     /// buffers some 50 kB at worst.
     pub connections: usize,
@@ -91,6 +107,7 @@ impl Default for Settings {
             store_wait: Duration::from_secs(5),
             reload_token: None,
             reload_wait: Duration::from_secs(30),
+            listeners: 1024,
             connections: 4096,
             idle: Duration::from_secs(75),
             drain: Duration::from_secs(20),
@@ -102,6 +119,7 @@ impl Default for Settings {
 pub struct Api {
     store: Arc<dyn PredictionStore>,
     reload: Option<Arc<dyn Reload>>,
+    histories: Option<Arc<dyn HistoryStore>>,
     settings: Settings,
 }
 
@@ -109,6 +127,11 @@ pub struct Api {
 struct Service {
     predictions: Predictions,
     reloads: Option<Arc<Reloads>>,
+    histories: Option<Arc<dyn HistoryStore>>,
+    /// Places for those who listen.
+    listeners: Arc<Semaphore>,
+    /// Its sender is dropped at shutdown.
+    stopping: watch::Receiver<()>,
     settings: Settings,
 }
 
@@ -117,13 +140,21 @@ impl Api {
     /// [reload](Self::with_reload).
     #[must_use]
     pub fn new(store: Arc<dyn PredictionStore>) -> Self {
-        Self { store, reload: None, settings: Settings::default() }
+        Self { store, reload: None, histories: None, settings: Settings::default() }
     }
 
     /// Lets `GET /reload` ask `reload`.
     #[must_use]
     pub fn with_reload(mut self, reload: Arc<dyn Reload>) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// Lets `GET /models/{nome}` and `GET /symbol/{ativo}/historico` tell of days that are over. Without it they know of
+    /// none.
+    #[must_use]
+    pub fn with_histories(mut self, histories: Arc<dyn HistoryStore>) -> Self {
+        self.histories = Some(histories);
         self
     }
 
@@ -138,9 +169,13 @@ impl Api {
     /// progress have been answered (or [`Settings::drain`] is over).
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         events::count();
+        let (stop, stopping) = watch::channel(());
         let service = Arc::new(Service {
             predictions: Predictions::new(self.store, &self.settings),
             reloads: self.reload.map(|reload| Arc::new(Reloads::new(reload))),
+            histories: self.histories,
+            listeners: Arc::new(Semaphore::new(self.settings.listeners.min(Semaphore::MAX_PERMITS))),
+            stopping,
             settings: self.settings,
         });
         let (looked, first_look) = oneshot::channel();
@@ -152,7 +187,8 @@ impl Api {
         let serve = async {
             // What went wrong is logged by the follower, which tries again.
             let _ = tokio::time::timeout(FIRST_LOAD, first_look).await;
-            server::run(listener, Entrance::new(Arc::clone(&service)), &service.settings, shutdown).await;
+            let entrance = Entrance::new(Arc::clone(&service));
+            server::run(listener, entrance, &service.settings, stop, shutdown).await;
         };
         tokio::select! {
             () = serve => {}

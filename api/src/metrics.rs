@@ -28,6 +28,25 @@ impl Drop for OpenConnection {
     }
 }
 
+static LISTENERS: LazyLock<IntGauge> =
+    LazyLock::new(|| registered(IntGauge::new("cripto_listeners", "Listeners of /eventos.")));
+
+/// Somebody listens as long as this lives.
+pub(crate) struct Listening;
+
+impl Listening {
+    pub(crate) fn begin() -> Self {
+        LISTENERS.inc();
+        Self
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENERS.dec();
+    }
+}
+
 /// All metrics of this process, and how `predictions` are now.
 pub(crate) fn render(predictions: &Predictions, now: Timestamp) -> Vec<u8> {
     let mut text = Vec::new();

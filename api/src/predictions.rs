@@ -1,11 +1,14 @@
 //! The generation that is served now, and how the next one takes its place.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use shared::{AnswerError, Asset, Following, PredictionStore, StoreError, Summary};
 use thiserror::Error;
@@ -17,13 +20,18 @@ use tokio::{
 use crate::{
     Settings,
     answers::{self, Answers, Served, Symbols, Trouble, Waiting},
+    columns::Columns,
     events::{AnswerUnreadable, GenerationServed, GenerationUnreadable},
+    many::Many,
     rendered::{RenderError, Rendered},
     single::{SingleAnswers, SingleError},
 };
 
 /// How soon a store that failed is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How many answers of one request are read from the store at once.
+const READS_AT_ONCE: usize = 16;
 
 /// How many generations in turn may be gone before they were read, in one attempt to read the current one.
 const MAX_GONE: usize = 5;
@@ -33,6 +41,8 @@ pub(crate) struct Predictions {
     store: Arc<dyn PredictionStore>,
     following: watch::Receiver<Following>,
     answers: ArcSwap<Answers>,
+    /// Tells that another generation is served.
+    served: watch::Sender<()>,
     /// Held while answers are being replaced, so that what was read first cannot overtake what was read later.
     replacing: sync::Mutex<()>,
     /// Why the last look into the store brought nothing, and since when none has.
@@ -64,6 +74,8 @@ pub(crate) enum Unanswered {
     NothingServed,
     /// The store did not give it, or not in time.
     StoreUnavailable,
+    /// It takes all answers in memory, and they have no room there.
+    NotInMemory,
 }
 
 /// An answer that may have to be read from the store.
@@ -74,12 +86,22 @@ pub(crate) enum Asked<'a> {
     Symbol(&'a Asset),
 }
 
+impl<'a> Asked<'a> {
+    fn asset(self) -> Option<&'a Asset> {
+        match self {
+            Asked::List => None,
+            Asked::Symbol(asset) => Some(asset),
+        }
+    }
+}
+
 impl Predictions {
     pub(crate) fn new(store: Arc<dyn PredictionStore>, settings: &Settings) -> Self {
         Self {
             following: store.watch(),
             store,
             answers: ArcSwap::from_pointee(Answers::Waiting(Waiting::Starting)),
+            served: watch::Sender::new(()),
             replacing: sync::Mutex::new(()),
             trouble: Mutex::new(None),
             single: SingleAnswers::new(settings.memory_budget),
@@ -91,6 +113,11 @@ impl Predictions {
     /// The answers as they are now. One request takes them once, so that it sees one generation.
     pub(crate) fn now(&self) -> Guard<Arc<Answers>> {
         self.answers.load()
+    }
+
+    /// Changes whenever another generation is served.
+    pub(crate) fn served(&self) -> watch::Receiver<()> {
+        self.served.subscribe()
     }
 
     /// Why what is served may not be the newest.
@@ -119,21 +146,102 @@ impl Predictions {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
-                if let SingleError::Answer(AnswerError::Gone(_)) = error {
-                    self.refresh().await.map_err(|_| Unanswered::StoreUnavailable)?;
-                    // Each round is of another generation, so that this ends.
-                    if !Arc::ptr_eq(&answers, &self.now()) {
-                        continue;
-                    }
-                }
-                self.log_unanswered(asked, &error);
-                return Err(Unanswered::StoreUnavailable);
+                self.next_generation(&answers, asked.asset(), &error).await?;
             }
         };
         timeout(self.store_wait, reading).await.unwrap_or_else(|elapsed| {
-            self.log_unanswered(asked, &elapsed);
+            self.log_unanswered(asked.asset(), &elapsed);
             Err(Unanswered::StoreUnavailable)
         })
+    }
+
+    /// The answers for many assets, all of one generation.
+    pub(crate) async fn many<'a>(&self, assets: &'a BTreeSet<Asset>) -> Result<Many<'a>, Unanswered> {
+        let reading = async {
+            loop {
+                let answers = self.answers.load_full();
+                let served = answers.served().ok_or(Unanswered::NothingServed)?;
+                let error = match self.read_many(served, assets).await {
+                    Ok(answers) => return Ok(Many { summary: Arc::clone(&served.summary), answers }),
+                    Err(error) => error,
+                };
+                self.next_generation(&answers, None, &error).await?;
+            }
+        };
+        timeout(self.store_wait, reading).await.unwrap_or_else(|elapsed| {
+            self.log_unanswered(None, &elapsed);
+            Err(Unanswered::StoreUnavailable)
+        })
+    }
+
+    /// All answers side by side. Whoever asks first waits for them to be read.
+    pub(crate) async fn columns(&self) -> Result<Arc<Columns>, Unanswered> {
+        let answers = self.answers.load_full();
+        let served = answers.served().ok_or(Unanswered::NothingServed)?;
+        let Symbols::InMemory { columns, .. } = &served.symbols else { return Err(Unanswered::NotInMemory) };
+        let read = async {
+            let answers = Arc::clone(&answers);
+            let reading = tokio::task::spawn_blocking(move || match answers.served() {
+                Some(Served { summary, symbols: Symbols::InMemory { by_asset, .. }, .. }) => {
+                    Columns::read(Arc::clone(summary), by_asset).map(Arc::new).map_err(Some)
+                }
+                _ => Err(None),
+            });
+            reading.await.map_err(|abandoned| Some(RenderError::from(abandoned)))?
+        };
+        columns.get_or_try_init(|| read).await.cloned().map_err(|error| {
+            if let Some(error) = error {
+                self.log_unanswered(None, &error);
+            }
+            Unanswered::StoreUnavailable
+        })
+    }
+
+    /// After an answer could not be read: is there another generation by now, which may have it?
+    async fn next_generation(
+        &self,
+        answers: &Arc<Answers>,
+        asset: Option<&Asset>,
+        error: &SingleError,
+    ) -> Result<(), Unanswered> {
+        if let SingleError::Answer(AnswerError::Gone(_)) = error {
+            self.refresh().await.map_err(|_| Unanswered::StoreUnavailable)?;
+            // Each round is of another generation, so that this ends.
+            if !Arc::ptr_eq(answers, &self.now()) {
+                return Ok(());
+            }
+        }
+        self.log_unanswered(asset, error);
+        Err(Unanswered::StoreUnavailable)
+    }
+
+    async fn read_many<'a>(
+        &self,
+        served: &Served,
+        assets: &'a BTreeSet<Asset>,
+    ) -> Result<BTreeMap<&'a Asset, Option<Bytes>>, SingleError> {
+        let mut answers = BTreeMap::new();
+        match &served.symbols {
+            Symbols::InMemory { by_asset, .. } => {
+                let body = |asset| by_asset.get(asset).map(|answer| answer.body().clone());
+                answers.extend(assets.iter().map(|asset| (asset, body(asset))));
+            }
+            Symbols::InStore { .. } => {
+                let mut left = assets.iter();
+                loop {
+                    let some: Vec<&Asset> = left.by_ref().take(READS_AT_ONCE).collect();
+                    if some.is_empty() {
+                        break;
+                    }
+                    let reads =
+                        some.iter().map(|asset| self.single.get(&*self.store, &served.summary, asset));
+                    let read = try_join_all(reads).await?;
+                    let bodies = read.into_iter().map(|answer| answer.map(|answer| answer.body().clone()));
+                    answers.extend(some.into_iter().zip(bodies));
+                }
+            }
+        }
+        Ok(answers)
     }
 
     async fn read(&self, served: &Served, asked: Asked<'_>) -> Result<Option<Arc<Rendered>>, SingleError> {
@@ -160,11 +268,7 @@ impl Predictions {
         Ok(Arc::new(list.await.map_err(RenderError::from)??))
     }
 
-    fn log_unanswered(&self, asked: Asked<'_>, error: &(dyn std::error::Error + 'static)) {
-        let asset = match asked {
-            Asked::List => None,
-            Asked::Symbol(asset) => Some(asset),
-        };
+    fn log_unanswered(&self, asset: Option<&Asset>, error: &(dyn std::error::Error + 'static)) {
         AnswerUnreadable { asset, error, known: self.unreachable_since().is_some() }.emit();
     }
 
@@ -232,6 +336,7 @@ impl Predictions {
         };
         let is_whole = matches!(served.symbols, Symbols::InMemory { .. });
         self.answers.store(Arc::new(Answers::Serving(served)));
+        self.served.send_replace(());
         if is_whole {
             self.single.clear();
         }

@@ -118,6 +118,11 @@ impl Rendered {
         Ok(Self { media_type, last_modified, identity: Representation { body, etag }, gzip })
     }
 
+    /// The body as it is.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.identity.body
+    }
+
     /// What it takes in memory.
     pub(crate) fn bytes(&self) -> u64 {
         let gzip = self.gzip.as_ref().map_or(0, |gzip| gzip.body.len());

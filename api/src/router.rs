@@ -1,9 +1,12 @@
 //! Which path gets which answer.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Request, State, rejection::PathRejection},
     http::{
         HeaderMap, StatusCode,
@@ -22,16 +25,17 @@ use crate::{
     docs,
     error::ApiError,
     events::ReloadRefused,
-    metrics,
+    history,
+    listeners::{self, Activity},
+    many, metrics, painel,
     predictions::{Asked, Predictions},
-    rendered::{JSON, Momentary, Rendered},
+    query,
+    ranking::Ranking,
+    rendered::{JSON, Momentary, RenderError, Rendered},
 };
 
 /// The OpenAPI 3.1 document of this API, as `GET /openapi.json` sends it.
 pub const OPENAPI: &str = include_str!("openapi.json");
-
-/// How much of a text that is no symbol is repeated to the one who sent it.
-const SHOWN_CHARS: usize = 64;
 
 /// `GET /`, word for word as documented.
 #[derive(Serialize)]
@@ -71,13 +75,19 @@ pub(crate) fn router(service: &Arc<Service>) -> Router {
         .route("/health", get(health))
         .route("/health/live", get(live))
         .route("/models", get(models))
-        .route("/symbols", get(symbols))
+        .route("/models/{nome}", get(history::model))
+        .route("/symbols", get(symbols).post(many_symbols))
+        .route("/ranking", get(ranking))
+        .route("/eventos", get(events))
+        .route("/painel/dados", get(columns))
         .route("/symbol/{ativo}", get(symbol))
+        .route("/symbol/{ativo}/historico", get(history::symbol))
         .route("/reload", get(reload))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async |request: Request| OPENAPI_ANSWER.respond(request.headers())))
         .with_state(Arc::clone(service))
         .merge(docs::router())
+        .merge(painel::router())
         .fallback(async || ApiError::UnknownPath)
         .method_not_allowed_fallback(async || ApiError::WrongMethod)
 }
@@ -103,9 +113,46 @@ async fn models(State(service): State<Arc<Service>>, request: Request) -> Result
 }
 
 async fn symbols(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    if let Some(assets) = many::from_query(request.uri().query().unwrap_or_default())? {
+        return symbols_of(&service, &assets, request.headers()).await;
+    }
     // Only an asset can be unknown.
     let list = service.predictions.answer(Asked::List).await?.ok_or(ApiError::StoreUnavailable)?;
     Ok(list.respond(request.headers()))
+}
+
+async fn many_symbols(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let assets = many::from_body(&head.headers, body).await?;
+    symbols_of(&service, &assets, &head.headers).await
+}
+
+async fn symbols_of(
+    service: &Service,
+    assets: &BTreeSet<Asset>,
+    request: &HeaderMap,
+) -> Result<Response, ApiError> {
+    Ok(service.predictions.many(assets).await?.render()?.respond(request))
+}
+
+async fn ranking(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    let ranking = Ranking::from_query(request.uri().query().unwrap_or_default())?;
+    let columns = service.predictions.columns().await?;
+    // A million assets take longer to order than others should have to wait.
+    let ordering = tokio::task::spawn_blocking(move || ranking.answer(&columns));
+    Ok(ordering.await.map_err(RenderError::from)??.respond(request.headers()))
+}
+
+/// `GET /painel/dados`.
+async fn columns(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    Ok(service.predictions.columns().await?.rendered.respond(request.headers()))
+}
+
+async fn events(
+    State(service): State<Arc<Service>>,
+    Extension(activity): Extension<Activity>,
+) -> Result<Response, ApiError> {
+    listeners::listen(&service, activity)
 }
 
 async fn symbol(
@@ -132,7 +179,7 @@ pub(crate) fn symbol_in_memory(
     request: &HeaderMap,
 ) -> Result<Response, Asset> {
     let Ok(asset) = text.parse::<Asset>() else {
-        return Ok(ApiError::BadSymbol(text.chars().take(SHOWN_CHARS).collect()).into_response());
+        return Ok(ApiError::BadSymbol(query::shown(text)).into_response());
     };
     match answers.served().map(|served| &served.symbols) {
         Some(Symbols::InMemory { by_asset, .. }) => Ok(match by_asset.get(&asset) {

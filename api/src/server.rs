@@ -1,13 +1,6 @@
 //! Connections: how many, and for how long.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -21,6 +14,7 @@ use crate::{
     Settings,
     entrance::Entrance,
     events::{ConnectionFailed, ConnectionRefused, RequestsCutOff},
+    listeners::Activity,
     metrics::OpenConnection,
 };
 
@@ -31,11 +25,12 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
 /// Serves until `shutdown` completes, and then until the requests in progress have been answered or
-/// [`Settings::drain`] is over.
+/// [`Settings::drain`] is over. Dropping `stop`, which happens in between, is the message to those who have to know.
 pub(crate) async fn run(
     listener: TcpListener,
     entrance: Entrance,
     settings: &Settings,
+    stop: watch::Sender<()>,
     shutdown: impl Future<Output = ()>,
 ) {
     let entrance = Arc::new(entrance);
@@ -43,8 +38,7 @@ pub(crate) async fn run(
     let permits = Arc::new(Semaphore::new(bound));
     // A reload may well be the only request on its connection; and a clock cannot tick at every instant.
     let idle = settings.idle.max(settings.reload_wait).max(Duration::from_millis(1));
-    // Dropping the sender is the message.
-    let (stop, stopping) = watch::channel(());
+    let stopping = stop.subscribe();
     let accept = async {
         loop {
             // The permit comes first: who has none waits in the listener's queue, where it costs us nothing.
@@ -87,13 +81,13 @@ async fn serve_connection(
     // Every answer is one write; there is nothing to wait for that could be sent along with it.
     let _ = stream.set_nodelay(true);
     // Begun and ended requests. Looking at a counter now and then is all that a request pays for the time limit.
-    let activity = AtomicU64::new(0);
+    let activity = Activity::default();
     let service = service_fn(|request| {
-        activity.fetch_add(1, Ordering::Relaxed);
-        let answer = entrance.answer(request);
+        activity.note();
+        let answer = entrance.answer(request, &activity);
         async {
             let response = answer.await;
-            activity.fetch_add(1, Ordering::Relaxed);
+            activity.note();
             response
         }
     });
@@ -119,7 +113,7 @@ async fn serve_connection(
                 return;
             }
             _ = inspection.tick() => {
-                let now = Some(activity.load(Ordering::Relaxed));
+                let now = Some(activity.count());
                 if seen == now {
                     return;
                 }

@@ -8,7 +8,7 @@ use crate::server::{Server, snapshot};
 /// Debian's name, Ubuntu's, and those of Google's own packages.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-fn browser() -> Option<OsString> {
+pub(crate) fn browser() -> Option<OsString> {
     let found = NAMES.iter().find(|name| {
         let probe = std::process::Command::new(name).arg("--version").stdout(Stdio::null()).status();
         probe.is_ok_and(|status| status.success())

@@ -23,7 +23,7 @@ async fn the_answers_are_the_documented_ones() {
         ),
         (
             "/symbol/BTC",
-            r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":7.5,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","geracao":7}"#,
+            r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":7.5,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","ultimo_fechamento":7.0,"geracao":7}"#,
         ),
         (
             "/symbol/DOGE",
@@ -109,8 +109,20 @@ async fn errors_are_json_of_one_shape() {
 #[tokio::test]
 async fn a_client_that_has_the_answer_is_told_so() {
     let server = Server::serving(snapshot(1)).await;
-    for path in ["/", "/symbol/BTC", "/symbols", "/models", "/openapi.json", "/docs", "/docs/swagger-ui.css"]
-    {
+    for path in [
+        "/",
+        "/symbol/BTC",
+        "/symbols",
+        "/symbols?ativos=BTC",
+        "/ranking?modelo=regressor_rf",
+        "/models",
+        "/openapi.json",
+        "/docs",
+        "/docs/swagger-ui.css",
+        "/painel",
+        "/painel/painel.js",
+        "/painel/dados",
+    ] {
         let first = server.get(path).await;
         let etag = first.header("etag").unwrap();
         for known in [etag, "*", &format!("\"other\", W/{etag}")] {
@@ -167,8 +179,9 @@ async fn pages_of_other_origins_may_read() {
     let preflight = server.send("OPTIONS", "/symbol/BTC", &asked).await;
     assert_eq!(preflight.status, StatusCode::NO_CONTENT);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, HEAD"));
-    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, if-none-match"));
+    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, HEAD, POST"));
+    let allowed = preflight.header("access-control-allow-headers");
+    assert_eq!(allowed, Some("authorization, content-type, if-none-match"));
 }
 
 #[tokio::test]

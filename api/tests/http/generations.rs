@@ -79,29 +79,39 @@ async fn readers_see_no_gap<Store: PredictionStore>(server: Server<Store>, last:
     server.publish(snapshot(1)).await;
     let done = Arc::new(AtomicBool::new(false));
     let requests = Arc::new(AtomicUsize::new(0));
-    let readers: Vec<_> = ["/symbol/BTC", "/symbol/ETH", "/symbol/%42TC", "/models", "/symbols", "/health"]
-        .into_iter()
-        .map(|path| {
-            let (address, done, requests) = (server.address, Arc::clone(&done), Arc::clone(&requests));
-            tokio::spawn(async move {
-                let mut connection = Connection::open(address).await;
-                let mut newest = 0;
-                while !done.load(Ordering::Relaxed) {
-                    let answer = connection.send("GET", path, &[]).await;
-                    assert_eq!(answer.status, StatusCode::OK, "{path}");
-                    let body = answer.json();
-                    let generation = body["geracao"].as_u64().unwrap();
-                    assert!(generation >= newest, "{path} stepped back from {newest} to {generation}");
-                    if let Some(model) = body["modelos"].get("regressor_rf") {
+    let readers: Vec<_> = [
+        "/symbol/BTC",
+        "/symbol/ETH",
+        "/symbol/%42TC",
+        "/symbols?ativos=BTC,ETH",
+        "/models",
+        "/symbols",
+        "/health",
+    ]
+    .into_iter()
+    .map(|path| {
+        let (address, done, requests) = (server.address, Arc::clone(&done), Arc::clone(&requests));
+        tokio::spawn(async move {
+            let mut connection = Connection::open(address).await;
+            let mut newest = 0;
+            while !done.load(Ordering::Relaxed) {
+                let answer = connection.send("GET", path, &[]).await;
+                assert_eq!(answer.status, StatusCode::OK, "{path}");
+                let body = answer.json();
+                let generation = body["geracao"].as_u64().unwrap();
+                assert!(generation >= newest, "{path} stepped back from {newest} to {generation}");
+                for answer in [&body, &body["ativos"]["BTC"], &body["ativos"]["ETH"]] {
+                    if let Some(model) = answer["modelos"].get("regressor_rf") {
                         assert_eq!(model["predicao"], json!(generation as f64 + 0.5), "{path} is a mixture");
                     }
-                    newest = generation;
-                    requests.fetch_add(1, Ordering::Relaxed);
                 }
-                newest
-            })
+                newest = generation;
+                requests.fetch_add(1, Ordering::Relaxed);
+            }
+            newest
         })
-        .collect();
+    })
+    .collect();
     for generation in 2..=last {
         server.store.publish(Arc::new(snapshot(generation))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;

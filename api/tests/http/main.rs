@@ -3,11 +3,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it panics")]
 
 mod browser;
+mod clients;
 mod connections;
+mod devtools;
 mod documented;
 mod endpoints;
 mod generations;
+mod history;
+mod listeners;
+mod many;
 mod metrics;
+mod painel;
 mod reload;
 mod server;
 mod store;

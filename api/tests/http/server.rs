@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{Api, Reload, Settings};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -103,10 +103,15 @@ impl<Store: PredictionStore> Server<Store> {
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         Connection::open(self.address).await.send(method, path, headers).await
     }
+
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: &str) -> Answer {
+        let headers = [("content-type", media_type)];
+        Connection::open(self.address).await.send_body("POST", path, &headers, body).await
+    }
 }
 
 /// One connection, kept alive from request to request.
-pub(crate) struct Connection(http1::SendRequest<Empty<Bytes>>);
+pub(crate) struct Connection(http1::SendRequest<Full<Bytes>>);
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
@@ -118,11 +123,22 @@ impl Connection {
 
     /// Sends a request, and checks that the answer is what the OpenAPI document promises.
     pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_body(method, path, headers, "").await
+    }
+
+    /// The same, with a body.
+    pub(crate) async fn send_body(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.0.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        let response = self.0.send_request(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let answer = Answer { status: head.status, headers: head.headers, body };
@@ -153,7 +169,7 @@ impl Answer {
 }
 
 /// A snapshot whose every number follows from its generation, so that a mixture of two is noticed: the closes are
-/// the generation plus a half. BTC has all, ETH lacks one model, and DOGE is known but has nothing.
+/// the generation plus a half. BTC has all and rises, ETH falls and lacks one model, and DOGE is known but has nothing.
 pub(crate) fn snapshot(generation: u64) -> Snapshot {
     let version = "20250729-2130";
     let timestamp = TIMESTAMP.parse().unwrap();
@@ -170,9 +186,9 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
     };
     let data_date = Some(jiff::civil::date(2025, 7, 28));
     let assets = [
-        ("BTC", data_date, vec![close.clone(), direction], vec![]),
-        ("DOGE", None, vec![], vec![failure("regressor_rf"), failure("classifier_rf")]),
-        ("ETH", data_date, vec![close], vec![failure("classifier_rf")]),
+        ("BTC", data_date, Some(generation as f64), vec![close.clone(), direction], vec![]),
+        ("DOGE", None, None, vec![], vec![failure("regressor_rf"), failure("classifier_rf")]),
+        ("ETH", data_date, Some(generation as f64 + 1.0), vec![close], vec![failure("classifier_rf")]),
     ];
     let model = |name: &str| ServedModel {
         name: name.parse().unwrap(),
@@ -194,8 +210,9 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         }],
         assets: assets
             .into_iter()
-            .map(|(symbol, data_date, predictions, failures)| {
-                (symbol.parse().unwrap(), AssetPredictions { data_date, predictions, failures })
+            .map(|(symbol, data_date, last_close, predictions, failures)| {
+                let asset = AssetPredictions { data_date, last_close, predictions, failures };
+                (symbol.parse().unwrap(), asset)
             })
             .collect(),
     }

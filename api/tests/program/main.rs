@@ -234,7 +234,7 @@ fn a_wrong_setting_names_the_variable_what_it_got_and_what_it_wants() {
             "'0' for '--memory-budget-mb <MEMORY_BUDGET_MB>': a whole number from 1 to",
         ),
         ("AWS_ENDPOINT_URL", "x", "'x' for '--aws-endpoint-url <AWS_ENDPOINT_URL>': http:// or https://"),
-        ("LOG_FORMAT", "xml", "LOG_FORMAT=\"xml\": text or json expected"),
+        ("LOG_FORMAT", "xml", "invalid value 'xml' for '--log-format <LOG_FORMAT>': text or json"),
         ("RUST_LOG", "a=b=c", "RUST_LOG"),
     ] {
         let (code, _, errors) = run(&[], &[(variable, value)]);

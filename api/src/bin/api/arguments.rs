@@ -15,7 +15,10 @@ use api::ReloadToken;
 use aws::HttpUrl;
 use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 use redis_store::{InvalidServers, Prefix, Servers};
-use shared::config::InvalidVariable;
+use shared::{
+    config::{InvalidVariable, LogFormat},
+    telemetry::LogFilter,
+};
 
 /// Serves predictions over HTTP from Redis, where the scorer publishes them.
 ///
@@ -66,6 +69,12 @@ pub(crate) struct Arguments {
     #[arg(long, env = "RELOAD_WAIT", value_name = "RELOAD_WAIT", default_value_t = 30)]
     #[arg(value_parser = whole::<u64>(1..=3600))]
     reload_wait: u64,
+    /// How log lines look: text or json.
+    #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Which log lines are written, such as info or info,api=debug.
+    #[arg(long, env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
+    pub(crate) rust_log: LogFilter,
     /// The region of the queue. AWS_REGION, which EKS sets, comes first.
     #[arg(long, env = "AWS_DEFAULT_REGION", value_name = "AWS_DEFAULT_REGION")]
     #[arg(default_value = aws::Settings::DEFAULT_REGION)]
@@ -78,8 +87,7 @@ pub(crate) struct Arguments {
 const AFTER_HELP: &str = "\
 A variable that is empty counts as one that is not set, but for RELOAD_TOKEN, which is refused.
 
-RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json, NO_COLOR is honoured. They go to standard
-error. Credentials for SQS are found as the AWS SDK finds them.
+Log lines go to standard error; NO_COLOR is honoured. Credentials for SQS are found as the AWS SDK finds them.
 
 SIGTERM or Ctrl-C ends it after the requests in progress, 20 seconds later at most.
 

@@ -15,7 +15,7 @@ use anyhow::Context;
 use api::Api;
 use aws::ReloadQueue;
 use redis_store::RedisStore;
-use shared::{PredictionStore, ReloadReports};
+use shared::{HistoryStore, PredictionStore, ReloadReports};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -32,7 +32,7 @@ const LAST_TASKS: Duration = Duration::from_millis(100);
 fn main() -> ExitCode {
     let arguments = Arguments::read();
     let redis = arguments.redis();
-    if let Err(error) = shared::telemetry::init() {
+    if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log) {
         wrong_setting(&error);
     }
     match run(&arguments, redis) {
@@ -68,7 +68,8 @@ async fn serve(arguments: &Arguments, redis: redis_store::Settings) -> anyhow::R
 
     let settings = arguments.api();
     let store = Arc::new(RedisStore::connect(redis).await);
-    let mut api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>);
+    let mut api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>)
+        .with_histories(Arc::clone(&store) as Arc<dyn HistoryStore>);
     if let Some(queue) = &arguments.queue_url {
         let config = aws::config(&arguments.aws()).await;
         api = api.with_reload(Arc::new(QueueReload {
