@@ -1,11 +1,10 @@
-use std::{fmt, str::FromStr, time::Duration};
+use std::{env, fmt, str::FromStr, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use shared::config::{InvalidVariable, variable};
 use thiserror::Error;
 
 /// Where AWS is and how long it may take to answer.
@@ -26,20 +25,15 @@ impl Settings {
     /// Listing a thousand objects takes S3 some hundred milliseconds, everything else less.
     pub const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// As the environment says: `AWS_REGION`, which EKS sets, or `AWS_DEFAULT_REGION`, and `AWS_ENDPOINT_URL`.
-    ///
-    /// # Errors
-    /// The endpoint is no URL.
-    pub fn from_env() -> Result<Self, InvalidVariable> {
-        let region = match variable("AWS_REGION")? {
-            Some(region) => Some(region),
-            None => variable("AWS_DEFAULT_REGION")?,
-        };
-        Ok(Self {
-            region: region.unwrap_or_else(|| Self::DEFAULT_REGION.to_owned()),
-            endpoint: variable("AWS_ENDPOINT_URL")?,
+    /// The region that `AWS_REGION` says, which EKS sets, or else this one, and the default times.
+    #[must_use]
+    pub fn new(region: &str, endpoint: Option<HttpUrl>) -> Self {
+        let of_cluster = env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+        Self {
+            region: of_cluster.unwrap_or_else(|| region.to_owned()),
+            endpoint,
             attempt_timeout: Self::DEFAULT_ATTEMPT_TIMEOUT,
-        })
+        }
     }
 }
 

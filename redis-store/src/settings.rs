@@ -1,10 +1,10 @@
-use std::{fmt, fs, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt, fs, path::Path, str::FromStr, time::Duration};
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
     cluster::{ClusterClient, ClusterClientBuilder},
 };
-use shared::config::{InvalidVariable, variable};
+use shared::config::InvalidVariable;
 use thiserror::Error;
 
 use crate::connection::{CLUSTER_RETRIES, CONNECT_WITHIN, REQUEST_WITHIN, RESPOND_WITHIN};
@@ -12,17 +12,17 @@ use crate::connection::{CLUSTER_RETRIES, CONNECT_WITHIN, REQUEST_WITHIN, RESPOND
 /// Where Redis is, and how long what is in it is kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `REDIS_URL` and `REDIS_CA_FILE`: the servers.
+    /// The servers.
     pub servers: Servers,
-    /// `REDIS_PREFIX`: what all keys begin with. Default `cripto`.
+    /// What all keys begin with. Default `cripto`.
     pub prefix: Prefix,
-    /// `REDIS_KEPT_GENERATIONS`: how many generations before the current one are kept for
+    /// How many generations before the current one are kept for
     /// [`rollback`](crate::RedisStore::rollback). Default 2.
     pub kept: u32,
-    /// `REDIS_EXPIRY_SECONDS`: for how long what is published is kept when it is neither confirmed nor replaced.
+    /// For how long what is published is kept when it is neither confirmed nor replaced.
     /// Default 7 days.
     pub expiry: Duration,
-    /// `REDIS_POLL_MILLISECONDS`: how often the server is asked what is current although nothing was heard of it.
+    /// How often the server is asked what is current although nothing was heard of it.
     /// Default 2 seconds.
     pub poll: Duration,
 }
@@ -38,57 +38,6 @@ impl Settings {
             expiry: Duration::from_secs(7 * 24 * 60 * 60),
             poll: Duration::from_secs(2),
         }
-    }
-
-    /// The settings from the environment.
-    ///
-    /// # Errors
-    /// A variable has a value that cannot be used. Passwords are not repeated.
-    pub fn from_env() -> Result<Self, InvalidVariable> {
-        let url = variable::<String>("REDIS_URL")?.unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-        let ca_file = variable::<String>("REDIS_CA_FILE")?;
-        let ca = ca_file.as_ref().map(fs::read).transpose().map_err(|error| InvalidVariable {
-            variable: "REDIS_CA_FILE",
-            value: ca_file.clone().unwrap_or_default(),
-            expected: format!("a file of PEM certificates that can be read ({error})"),
-        })?;
-        let servers = Servers::new(&url, ca.as_deref()).map_err(|error| match error {
-            InvalidServers::Url { redacted, reason } => InvalidVariable {
-                variable: "REDIS_URL",
-                value: redacted,
-                expected: format!(
-                    "redis://[user:password@]host:port, rediss:// for TLS, several separated by commas ({reason})"
-                ),
-            },
-            InvalidServers::Certificates(reason) => InvalidVariable {
-                variable: "REDIS_CA_FILE",
-                value: ca_file.unwrap_or_default(),
-                expected: format!("PEM certificates, and rediss:// in REDIS_URL ({reason})"),
-            },
-        })?;
-        let defaults = Self::new(servers);
-        let seconds = whole("REDIS_EXPIRY_SECONDS", 60..=366 * 24 * 60 * 60)?.map(Duration::from_secs);
-        let poll = whole("REDIS_POLL_MILLISECONDS", 50..=60_000)?.map(Duration::from_millis);
-        let kept = whole("REDIS_KEPT_GENERATIONS", 0..=100)?.and_then(|kept| u32::try_from(kept).ok());
-        Ok(Self {
-            prefix: variable("REDIS_PREFIX")?.unwrap_or(defaults.prefix),
-            kept: kept.unwrap_or(defaults.kept),
-            expiry: seconds.unwrap_or(defaults.expiry),
-            poll: poll.unwrap_or(defaults.poll),
-            servers: defaults.servers,
-        })
-    }
-}
-
-fn whole(name: &'static str, range: RangeInclusive<u64>) -> Result<Option<u64>, InvalidVariable> {
-    let Some(value) = variable::<String>(name)? else { return Ok(None) };
-    match value.parse() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(InvalidVariable {
-            variable: name,
-            value,
-            expected: format!("a whole number from {} to {}", range.start(), range.end()),
-        }),
     }
 }
 
@@ -171,6 +120,34 @@ impl Servers {
         let cluster = cluster.build().map_err(|error| url_error(urls, &error))?;
         let names: Vec<String> = infos.iter().map(|info| info.addr().to_string()).collect();
         Ok(Self { clients, cluster, names: names.join(",").into() })
+    }
+}
+
+impl Servers {
+    /// The servers that the variables `REDIS_URL` and `REDIS_CA_FILE`, or flags of these names, say.
+    ///
+    /// # Errors
+    /// One of them cannot be used. Passwords are not repeated.
+    pub fn configured(url: &str, ca_file: Option<&Path>) -> Result<Self, InvalidVariable> {
+        let wrong_file = |expected| InvalidVariable {
+            variable: "REDIS_CA_FILE",
+            value: ca_file.map_or_else(String::new, |file| file.display().to_string()),
+            expected,
+        };
+        let ca = ca_file.map(fs::read).transpose();
+        let ca = ca.map_err(|error| wrong_file(format!("a file of PEM certificates ({error})")))?;
+        Self::new(url, ca.as_deref()).map_err(|error| match error {
+            InvalidServers::Url { redacted, reason } => InvalidVariable {
+                variable: "REDIS_URL",
+                value: redacted,
+                expected: format!(
+                    "redis://[user:password@]host:port, rediss:// for TLS, several separated by commas ({reason})"
+                ),
+            },
+            InvalidServers::Certificates(reason) => {
+                wrong_file(format!("PEM certificates, and rediss:// in REDIS_URL ({reason})"))
+            }
+        })
     }
 }
 

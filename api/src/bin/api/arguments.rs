@@ -3,7 +3,6 @@
 use std::{
     env,
     fmt::Display,
-    fs,
     net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
     path::PathBuf,
@@ -14,11 +13,8 @@ use std::{
 use api::ReloadToken;
 use aws::HttpUrl;
 use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
-use redis_store::{InvalidServers, Prefix, Servers};
-use shared::{
-    config::{InvalidVariable, LogFormat},
-    telemetry::LogFilter,
-};
+use redis_store::{Prefix, Servers};
+use shared::{config::LogFormat, telemetry::LogFilter};
 
 /// Serves predictions over HTTP from Redis, where the scorer publishes them.
 ///
@@ -117,7 +113,8 @@ impl Arguments {
 
     /// Where Redis is. Ends the program if that cannot be used.
     pub(crate) fn redis(&self) -> redis_store::Settings {
-        let servers = self.servers().unwrap_or_else(|wrong| wrong_setting(&wrong));
+        let servers = Servers::configured(&self.redis_url, self.redis_ca_file.as_deref());
+        let servers = servers.unwrap_or_else(|wrong| wrong_setting(&wrong));
         redis_store::Settings {
             prefix: self.redis_prefix.clone(),
             poll: Duration::from_millis(self.redis_poll_milliseconds),
@@ -125,34 +122,9 @@ impl Arguments {
         }
     }
 
-    fn servers(&self) -> Result<Servers, InvalidVariable> {
-        let wrong_file = |expected| InvalidVariable {
-            variable: "REDIS_CA_FILE",
-            value: self.redis_ca_file.as_deref().map_or_else(String::new, |file| file.display().to_string()),
-            expected,
-        };
-        let ca = self.redis_ca_file.as_ref().map(fs::read).transpose();
-        let ca = ca.map_err(|error| wrong_file(format!("a file of PEM certificates ({error})")))?;
-        Servers::new(&self.redis_url, ca.as_deref()).map_err(|error| match error {
-            InvalidServers::Url { redacted, reason } => InvalidVariable {
-                variable: "REDIS_URL",
-                value: redacted,
-                expected: format!("redis://[user:password@]host:port, or rediss:// ({reason})"),
-            },
-            InvalidServers::Certificates(reason) => {
-                wrong_file(format!("PEM certificates, and rediss:// in REDIS_URL ({reason})"))
-            }
-        })
-    }
-
     /// Where AWS is.
     pub(crate) fn aws(&self) -> aws::Settings {
-        let region = env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
-        aws::Settings {
-            region: region.unwrap_or_else(|| self.aws_default_region.clone()),
-            endpoint: self.aws_endpoint_url.clone(),
-            attempt_timeout: aws::Settings::DEFAULT_ATTEMPT_TIMEOUT,
-        }
+        aws::Settings::new(&self.aws_default_region, self.aws_endpoint_url.clone())
     }
 }
 

@@ -37,12 +37,7 @@ pub(crate) struct Deployment {
 
 impl Deployment {
     pub(crate) async fn aws(&self) -> SdkConfig {
-        let region = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
-        let settings = aws::Settings {
-            region: region.unwrap_or_else(|| self.aws_default_region.clone()),
-            endpoint: self.aws_endpoint_url.clone(),
-            attempt_timeout: aws::Settings::DEFAULT_ATTEMPT_TIMEOUT,
-        };
+        let settings = aws::Settings::new(&self.aws_default_region, self.aws_endpoint_url.clone());
         aws::config(&settings).await
     }
 

@@ -1,8 +1,7 @@
 //! `scorer rollback`, and where Redis is.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use redis_store::{Prefix, RedisStore, Servers, Settings};
 
@@ -22,16 +21,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let ca = match &self.redis_ca_file {
-            Some(file) => {
-                let read = fs::read(file);
-                Some(read.with_context(|| format!("REDIS_CA_FILE={}: cannot be read", file.display()))?)
-            }
-            None => None,
-        };
-        let servers = Servers::new(&self.redis_url, ca.as_deref()).context(
-            "REDIS_URL: redis://[user:password@]host:port, rediss:// for TLS, several separated by commas expected",
-        )?;
+        let servers = Servers::configured(&self.redis_url, self.redis_ca_file.as_deref())?;
         Ok(Settings { prefix: self.redis_prefix.clone(), ..Settings::new(servers) })
     }
 }
