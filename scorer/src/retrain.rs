@@ -33,7 +33,7 @@ use std::{
     time::Instant,
 };
 
-use jiff::{Timestamp, ToSpan, civil::Date};
+use jiff::{Span, Timestamp, civil::Date};
 use linfa::{DatasetBase, ParamGuard, traits::Fit};
 use models::{
     Column, InexpressibleError, Model, PredictError, Table,
@@ -379,7 +379,8 @@ fn numbers<'a>(table: &'a Table, name: &'static str) -> Result<&'a [f64], Challe
 fn day_at(days: &[f64], row: usize) -> Date {
     #[expect(clippy::cast_possible_truncation, reason = "days of dates")]
     let days = days.get(row).copied().unwrap_or_default() as i64;
-    Date::constant(1970, 1, 1).checked_add(days.days()).unwrap_or_default()
+    let since = Span::new().try_days(days).unwrap_or_default();
+    Date::constant(1970, 1, 1).checked_add(since).unwrap_or_default()
 }
 
 fn contender(
@@ -420,7 +421,8 @@ pub async fn write(
     challenged: Challenged,
 ) -> Result<(), ObjectError> {
     let version = &challenged.comparison.challenger.version;
-    let comparison = serde_json::to_vec_pretty(&challenged.comparison).unwrap_or_default();
+    let comparison = serde_json::to_vec_pretty(&challenged.comparison)
+        .expect("a struct of texts and numbers has a JSON form");
     // First, so that it is there when the artifact is found.
     bucket.put(&comparison_key(name, version), comparison.into()).await?;
     if let Some(artifact) = challenged.artifact {
@@ -459,6 +461,7 @@ impl Retrainer {
     pub async fn run(&self) {
         let mut in_force = self.engine.in_force();
         let mut seen: Option<Object> = None;
+        let mut compared = BTreeMap::new();
         loop {
             let current = in_force.borrow_and_update().clone();
             if let Some(current) = current
@@ -466,7 +469,7 @@ impl Retrainer {
                 && seen.as_ref() != Some(&data.object)
             {
                 seen = Some(data.object.clone());
-                if let Err(error) = self.see_to(&current, data).await {
+                if let Err(error) = self.see_to(&current, data, &mut compared).await {
                     events::TrainingDataFailed { error: &error }.emit();
                 }
             }
@@ -477,10 +480,20 @@ impl Retrainer {
         }
     }
 
-    async fn see_to(&self, current: &InForce, data: &Data) -> Result<(), DataError> {
+    /// `compared` has the days until when models were compared here: what was written of it need not have come back
+    /// by way of the bucket yet.
+    async fn see_to(
+        &self,
+        current: &InForce,
+        data: &Data,
+        compared: &mut BTreeMap<ModelName, Date>,
+    ) -> Result<(), DataError> {
+        let is_known =
+            |model: &ModelInForce| compared.get(&model.served.name).is_some_and(|until| *until >= data.until);
         let due: Vec<(&ModelInForce, &Plan)> = current
             .models
             .iter()
+            .filter(|model| !is_known(model))
             .filter_map(|model| Some((model, self.configuration.due(model, data)?)))
             .collect();
         let key = key_of(data.until);
@@ -505,12 +518,15 @@ impl Retrainer {
         };
         let rows = Arc::new(rows);
         for (model, plan) in due {
-            self.retrain(model, plan, &rows).await;
+            if self.retrain(model, plan, &rows).await {
+                compared.insert(model.served.name.clone(), data.until);
+            }
         }
         Ok(())
     }
 
-    async fn retrain(&self, model: &ModelInForce, plan: &Plan, rows: &Arc<TrainingRows>) {
+    /// Whether a challenger was compared and what came of it is in the bucket.
+    async fn retrain(&self, model: &ModelInForce, plan: &Plan, rows: &Arc<TrainingRows>) -> bool {
         let (begun, name) = (Instant::now(), model.served.name.clone());
         let version = ModelVersion::from_upload(Timestamp::now());
         let (model, plan, rows) = (model.clone(), plan.clone(), Arc::clone(rows));
@@ -526,15 +542,20 @@ impl Retrainer {
         });
         let challenged = match fitted.await.unwrap_or(Err(ChallengeError::Crashed)) {
             Ok(challenged) => challenged,
-            Err(error) => return events::RetrainingFailed { model: &name, error: &error }.emit(),
+            Err(error) => {
+                events::RetrainingFailed { model: &name, error: &error }.emit();
+                return false;
+            }
         };
         let comparison = challenged.comparison.clone();
-        match write(&*self.bucket, &name, challenged).await {
+        let written = write(&*self.bucket, &name, challenged).await;
+        match &written {
             Ok(()) => {
-                events::Retrained { model: &name, comparison: &comparison, took: begun.elapsed() }.emit()
+                events::Retrained { model: &name, comparison: &comparison, took: begun.elapsed() }.emit();
             }
-            Err(error) => events::RetrainingFailed { model: &name, error: &error }.emit(),
+            Err(error) => events::RetrainingFailed { model: &name, error }.emit(),
         }
+        written.is_ok()
     }
 
     async fn write_back(&self, features: &Arc<Features>) {
