@@ -31,8 +31,6 @@ pub(crate) enum ApiError {
     UnknownAsset(Asset),
     #[error("modelo {0:?} desconhecido; veja /models")]
     UnknownModel(String),
-    #[error("dias inválido: {0:?}; é esperado um número inteiro de 1 a 3650")]
-    BadDays(String),
     #[error("{name} inválido: {value:?}; é esperado {expected}")]
     BadParameter { name: String, value: String, expected: &'static str },
     #[error("falta o parâmetro {0}: {1}")]
@@ -82,7 +80,6 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadSymbol(_)
-            | Self::BadDays(_)
             | Self::BadParameter { .. }
             | Self::MissingParameter(..)
             | Self::NoAssets(_)

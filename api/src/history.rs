@@ -12,8 +12,7 @@ use shared::{Asset, ModelHistory, ModelName, ModelSummary, ModelVersion, StoreEr
 use tokio::time::timeout;
 
 use crate::{
-    Service, error::ApiError, events::HistoryUnreadable, predictions::Asked, query::SHOWN_CHARS,
-    rendered::Rendered,
+    Service, error::ApiError, events::HistoryUnreadable, predictions::Asked, query, rendered::Rendered,
 };
 
 /// How many days are answered if the request does not say.
@@ -71,7 +70,7 @@ pub(crate) async fn symbol(
     request: Request,
 ) -> Result<Response, ApiError> {
     let text = path.map_or_else(|_| String::new(), |Path(text)| text);
-    let bad = |_| ApiError::BadSymbol(text.chars().take(SHOWN_CHARS).collect());
+    let bad = |_| ApiError::BadSymbol(query::shown(&text));
     let ativo: Asset = text.parse().map_err(bad)?;
     let dias = days(request.uri().query().unwrap_or_default())?;
     let mut modelos = match &service.histories {
@@ -95,7 +94,7 @@ pub(crate) async fn model(
     request: Request,
 ) -> Result<Response, ApiError> {
     let text = path.map_or_else(|_| String::new(), |Path(text)| text);
-    let unknown = || ApiError::UnknownModel(text.chars().take(SHOWN_CHARS).collect());
+    let unknown = || ApiError::UnknownModel(query::shown(&text));
     let modelo: ModelName = text.parse().map_err(|_| unknown())?;
     let em_uso = service.predictions.now().served().and_then(|served| {
         served.summary.models.iter().find(|model| model.name == modelo).map(InForce::from)
@@ -112,10 +111,12 @@ pub(crate) async fn model(
 
 /// `dias` of a query.
 fn days(query: &str) -> Result<usize, ApiError> {
-    let asked = query.split('&').find_map(|part| part.strip_prefix("dias="));
-    let Some(text) = asked else { return Ok(DEFAULT_DAYS) };
-    let days = text.parse().ok().filter(|days| (1..=MAX_DAYS).contains(days));
-    days.ok_or_else(|| ApiError::BadDays(text.chars().take(SHOWN_CHARS).collect()))
+    const EXPECTED: &str = "um número inteiro de 1 a 3650";
+    let Some((name, value)) = query::pairs(query).find(|(name, _)| name == "dias") else {
+        return Ok(DEFAULT_DAYS);
+    };
+    let days = query::parsed(&name, &value, EXPECTED)?;
+    if (1..=MAX_DAYS).contains(&days) { Ok(days) } else { Err(query::wrong(&name, &value, EXPECTED)) }
 }
 
 async fn read<T>(

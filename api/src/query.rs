@@ -5,7 +5,7 @@ use std::{borrow::Cow, str::FromStr};
 use crate::error::ApiError;
 
 /// How much of a text that is not as expected is repeated to the one who sent it.
-pub(crate) const SHOWN_CHARS: usize = 64;
+const SHOWN_CHARS: usize = 64;
 
 /// The parameters in the order in which they stand there. One may occur several times.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {

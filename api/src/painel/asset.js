@@ -61,7 +61,7 @@ function predictionTable(asset, history, words) {
     const direction = moved === null ? null : moved > 0 ? "up" : moved < 0 ? "down" : null;
     return element("tr", {},
       element("th", { scope: "row" }, said.modelo,
-        element("span", { class: "small" }, fullRecord(history?.modelos?.[said.modelo], words))),
+        element("span", { class: "small" }, fullRecord(history?.records[said.modelo], words))),
       element("td", {}, isClose ? price(said.predicao) : said.predicao === 1 ? text.rises : text.falls),
       element("td", { class: direction }, isClose ? (moved === null ? "—" : change(moved)) : chance(said.probabilidade)));
   });
@@ -74,17 +74,17 @@ function predictionTable(asset, history, words) {
 
 function past(asset, history, words) {
   const { text, price, day, shortDay, error } = words;
-  if (!history?.dias?.length) return [element("p", { class: "notice" }, text.noPast)];
-  const names = [...new Set(history.dias.flatMap((one) => Object.keys(one.modelos)))];
+  if (!history) return [element("p", { class: "notice" }, text.noPast)];
+  const names = [...new Set(history.days.flatMap((one) => Object.keys(one.modelos)))];
   const select = element("select", { id: "chart-model" }, ...names.map((name) => element("option", {}, name)));
   const figure = element("figure");
   const table = element("details", {}, element("summary", {}, text.dayTable));
   let width = 480;
   const draw = () => {
     const model = select.value;
-    const found = points(history.dias, model);
-    const record = history.modelos?.[model];
-    const label = text.chartText(asset.ativo, day(history.dias[0].data), day(history.dias.at(-1).data), model);
+    const found = points(history.days, model);
+    const record = history.records[model];
+    const label = text.chartText(asset.ativo, day(history.days[0].data), day(history.days.at(-1).data), model);
     figure.replaceChildren(
       chart(found, { width, label, price, shortDay, error: record?.mae }),
       legend(found, record, text),

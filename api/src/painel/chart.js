@@ -10,7 +10,7 @@ export function points(days, model) {
   const predicted = days.flatMap((day, x) => {
     const said = day.modelos[model];
     if (!said) return [];
-    const came = day.fechamento_seguinte ?? null;
+    const came = day.fechamento_next ?? null;
     const rise = said.probabilidade === undefined ? said.predicao > day.fechamento : said.predicao === 1;
     const value = said.probabilidade === undefined ? said.predicao : null;
     return [{ x: x + 1, day: day.data, from: day.fechamento, value, rise, came, hit: came === null ? null : rise === (came > day.fechamento) }];

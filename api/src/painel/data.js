@@ -47,13 +47,41 @@ export const readAsset = (symbol) => answer(`symbol/${encodeURIComponent(symbol)
 
 export const readModels = () => answer("models");
 
-/** An asset's past predictions and what came; null if there are none. */
-export const readHistory = (symbol, days) => orNothing(answer(`symbol/${encodeURIComponent(symbol)}/historico?dias=${days}`));
+/**
+ * An asset's past, day by day, with what each model said and what came, and each model's record for this asset; null if
+ * there is none.
+ */
+export async function readHistory(symbol, days) {
+  const history = await orNothing(answer(`symbol/${encodeURIComponent(symbol)}/historico?dias=${days}`));
+  const names = Object.keys(history?.modelos ?? {});
+  if (!names.length) return null;
+  const evaluations = await readEvaluations(names);
+  const records = names.map((name) => [name, evaluations[name]?.por_ativo[history.ativo] ?? null]);
+  return { days: byDay(history.modelos), records: Object.fromEntries(records) };
+}
+
+/** From what each model said day by day to what was said each day. */
+export function byDay(models) {
+  const days = new Map();
+  for (const [model, { previsoes }] of Object.entries(models)) {
+    for (const { data, fechamento, fechamento_next, predicao, probabilidade } of previsoes) {
+      if (!days.has(data)) days.set(data, { data, fechamento, fechamento_next, modelos: {} });
+      days.get(data).modelos[model] = { predicao, probabilidade };
+    }
+  }
+  return [...days.values()].sort((one, other) => one.data.localeCompare(other.data));
+}
 
 /** How each model has done over all assets, by name; null for those of which nothing is known. */
 export async function readRecords(names) {
-  const details = await Promise.all(names.map((name) => orNothing(answer(`models/${encodeURIComponent(name)}`))));
-  return Object.fromEntries(names.map((name, place) => [name, details[place]?.historico ?? details[place]]));
+  const evaluations = await readEvaluations(names);
+  return Object.fromEntries(names.map((name) => [name, evaluations[name]?.geral ?? null]));
+}
+
+/** What the newest backfill found out about models, by name. */
+async function readEvaluations(names) {
+  const models = await Promise.all(names.map((name) => orNothing(answer(`models/${encodeURIComponent(name)}`))));
+  return Object.fromEntries(names.map((name, place) => [name, models[place]?.avaliacao ?? null]));
 }
 
 const orNothing = (reading) => reading.catch((refused) => {

@@ -4,8 +4,8 @@ const Z = 1.96;
 
 /** What a record says of directions: the rate, the bounds of its 95 % interval and the number of cases; or null. */
 export function hits(record) {
-  const cases = record?.previsoes ?? record?.dias;
-  const rate = record?.acerto_direcao;
+  const cases = record?.previsoes;
+  const rate = record?.acerto_direcional;
   if (typeof rate !== "number" || !(cases > 0)) return null;
   // Wilson's interval, which holds for few cases and for rates near 0 and 1 (Wilson 1927).
   const spread = Z * Math.sqrt((rate * (1 - rate)) / cases + (Z * Z) / (4 * cases * cases));

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::server::{Server, TIMESTAMP, snapshot};
 
 /// A server whose store has what a backfill left of BTC.
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     let store = Arc::new(MemoryStore::default());
     let day = |day: i8, next: Option<f64>| ScoredDay {
         data: date(2025, 7, day),

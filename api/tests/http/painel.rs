@@ -9,6 +9,7 @@ use shared::{AssetPredictions, Generation, Outcome, Prediction, PredictionFailur
 use crate::{
     browser::browser,
     devtools::{DESK, Look, Page},
+    history,
     server::{Server, snapshot},
 };
 
@@ -231,8 +232,8 @@ async fn a_history_is_drawn_with_what_came_and_with_what_is_still_to_come() {
             "(async () => {
                 const { chart, points } = await import('/painel/chart.js');
                 const { hits } = await import('/painel/record.js');
-                const day = (data, fechamento, fechamento_seguinte, predicao) =>
-                    ({ data, fechamento, fechamento_seguinte, modelos: { r: { predicao }, c: { predicao: 1, probabilidade: 0.7 } } });
+                const day = (data, fechamento, fechamento_next, predicao) =>
+                    ({ data, fechamento, fechamento_next, modelos: { r: { predicao }, c: { predicao: 1, probabilidade: 0.7 } } });
                 const days = [day('2025-02-17', 100, 110, 105), day('2025-02-18', 110, 100, 120), day('2025-02-19', 100, null, 90)];
                 const of = (model) => {
                     const drawing = chart(points(days, model),
@@ -240,7 +241,7 @@ async fn a_history_is_drawn_with_what_came_and_with_what_is_still_to_come() {
                     const count = (kind) => drawing.querySelectorAll('.' + kind).length;
                     return [count('hit'), count('miss'), count('point'), count('error'), drawing.getAttribute('aria-label')];
                 };
-                const { low, high } = hits({ acerto_direcao: 0.5, dias: 100 });
+                const { low, high } = hits({ acerto_direcional: 0.5, previsoes: 100 });
                 return [of('r'), of('c'), [low.toFixed(3), high.toFixed(3)], hits({}), hits(null)];
             })()",
         )
@@ -250,6 +251,23 @@ async fn a_history_is_drawn_with_what_came_and_with_what_is_still_to_come() {
         // Wilson's interval of 50 of 100.
         json!([[1, 1, 1, 1, "what is drawn"], [1, 1, 0, 0, "what is drawn"], ["0.404", "0.596"], null, null])
     );
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_asset_is_shown_with_what_the_history_endpoints_answer() {
+    let Some(browser) = installed() else { return };
+    let server = history::server().await;
+    let mut page = opened(&server, browser, "/painel#/ativo/BTC", DESK).await;
+    page.until("document.querySelector('figure .point') !== null").await;
+    let shown = |kind: &str| format!("document.querySelectorAll('figure > svg .{kind}').length");
+    // Of three days, two are over: of the first the direction was wrong, and the third is still to come.
+    assert_eq!(page.value(&shown("hit")).await, 1);
+    assert_eq!(page.value(&shown("miss")).await, 1);
+    assert_eq!(page.value(&shown("error")).await, 1, "the model's mean error around what is to come");
+    let record = "acerta a direção em 50%";
+    page.until(&format!("document.querySelector('figcaption').textContent.includes('{record}')")).await;
+    page.until("[...document.querySelectorAll('#table thead .small')].some((record) => record.textContent.startsWith('acerto 50%'))").await;
     check(&page);
 }
 
