@@ -1,9 +1,12 @@
 //! How right a model was.
 
-use std::{collections::BTreeMap, collections::HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::civil::Date;
-use models::{Column, Table};
+use models::{
+    Column, Table,
+    evaluation::{ClassificationMetrics, RegressionMetrics},
+};
 use shared::{Asset, Evaluation, Metrics, ModelKind, ScoredDay, answer::Number};
 
 use super::parts::day_of;
@@ -134,71 +137,55 @@ pub(super) fn evaluate(rows: &ModelRows) -> Evaluation {
     evaluation
 }
 
-#[expect(clippy::cast_precision_loss, reason = "means")]
 fn metrics(kind: ModelKind, rows: &[&Row]) -> Metrics {
-    let count = rows.len() as f64;
-    let mean = |of: &dyn Fn(&Row) -> f64| {
-        (!rows.is_empty()).then(|| rows.iter().map(|row| of(row)).sum::<f64>() / count)
-    };
-    let share = |of: &dyn Fn(&Row) -> bool| mean(&|row| f64::from(u8::from(of(row))));
-    let error = |row: &Row| row.predicted - row.next_close;
-    let rises = |row: &Row| row.next_close > row.close;
     let previsoes = rows.len() as u64;
+    if rows.is_empty() {
+        return Metrics { previsoes, ..Metrics::default() };
+    }
+    let rises = |row: &Row| row.next_close > row.close;
+    let right_side = |is_predicted: fn(&Row) -> bool| {
+        let right = rows.iter().filter(|row| is_predicted(row) == rises(row)).count();
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = right as f64 / rows.len() as f64;
+        Some(share)
+    };
     match kind {
-        ModelKind::Regressor => Metrics {
-            previsoes,
-            mae: mean(&|row| error(row).abs()),
-            rmse: mean(&|row| error(row) * error(row)).map(f64::sqrt),
-            // As scikit-learn, which divides by no less than this.
-            mape: mean(&|row| error(row).abs() / row.next_close.abs().max(f64::EPSILON)),
-            acerto_direcional: share(&|row| (row.predicted > row.close) == rises(row)),
-            ..Metrics::default()
-        },
-        ModelKind::Classifier => Metrics {
-            previsoes,
-            acuracia: share(&|row| row.predicted == f64::from(u8::from(rises(row)))),
-            auc: auc(rows.iter().map(|row| (row.probability, rises(row))).collect()),
-            acerto_direcional: share(&|row| (row.predicted == 1.0) == rises(row)),
-            ..Metrics::default()
-        },
+        ModelKind::Regressor => {
+            let (predicted, came): (Vec<f64>, Vec<f64>) =
+                rows.iter().map(|row| (row.predicted, row.next_close)).unzip();
+            let RegressionMetrics { mae, rmse, mape } = RegressionMetrics::of(&predicted, &came);
+            Metrics {
+                previsoes,
+                mae: Some(mae),
+                rmse: Some(rmse),
+                mape: Some(mape),
+                acerto_direcional: right_side(|row| row.predicted > row.close),
+                ..Metrics::default()
+            }
+        }
+        ModelKind::Classifier => {
+            // What is neither of the two classes is wrong in any case.
+            let class =
+                |predicted: f64| [0.0, 1.0].iter().position(|class| *class == predicted).unwrap_or(2) as u32;
+            let predicted: Vec<u32> = rows.iter().map(|row| class(row.predicted)).collect();
+            let came: Vec<u32> = rows.iter().map(|row| u32::from(rises(row))).collect();
+            let probabilities: Vec<f64> = rows.iter().map(|row| row.probability).collect();
+            let found = ClassificationMetrics::of(&predicted, &probabilities, &came);
+            Metrics {
+                previsoes,
+                acuracia: Some(found.accuracy),
+                // There is none where all outcomes are of one class.
+                auc: Some(found.auc).filter(|auc| auc.is_finite()),
+                acerto_direcional: right_side(|row| row.predicted == 1.0),
+                ..Metrics::default()
+            }
+        }
     }
-}
-
-/// The share of pairs of a rise and a fall in which the rise has the larger probability, a tie counting half: the area
-/// under the ROC curve. Nothing if there are no such pairs.
-#[expect(clippy::cast_precision_loss, reason = "counts of pairs")]
-fn auc(mut rows: Vec<(f64, bool)>) -> Option<f64> {
-    rows.retain(|(probability, _)| probability.is_finite());
-    rows.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));
-    let rises = rows.iter().filter(|(_, rises)| *rises).count();
-    let pairs = rises as f64 * (rows.len() - rises) as f64;
-    let (mut falls_below, mut twice_won) = (0_u64, 0_u128);
-    for tied in rows.chunk_by(|(one, _), (other, _)| one == other) {
-        let rises = tied.iter().filter(|(_, rises)| *rises).count() as u64;
-        let falls = tied.len() as u64 - rises;
-        twice_won += u128::from(rises) * u128::from(2 * falls_below + falls);
-        falls_below += falls;
-    }
-    (pairs > 0.0).then(|| twice_won as f64 / (2.0 * pairs))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_area_is_the_share_of_pairs_in_the_right_order() {
-        for (rows, expected) in [
-            (vec![(0.1, false), (0.9, true)], Some(1.0)),
-            (vec![(0.9, false), (0.1, true)], Some(0.0)),
-            (vec![(0.5, false), (0.5, true)], Some(0.5)),
-            (vec![(0.1, false), (0.4, false), (0.35, true), (0.8, true)], Some(0.75)),
-            (vec![(0.1, true)], None),
-            (vec![], None),
-        ] {
-            assert_eq!(auc(rows.clone()), expected, "{rows:?}");
-        }
-    }
 
     #[test]
     fn days_are_read_as_they_were_written() {
