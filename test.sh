@@ -8,17 +8,14 @@
 # is set, so that a second run is short. Features are also computed from the candles of $CRIPTO_RAW, if it names a raw.csv.
 set -euo pipefail
 cd "$(dirname "$0")"
+# shellcheck source=scripts/environments.sh
+. scripts/environments.sh
 
-CACHE=${CRIPTO_CACHE:-$HOME/.cache/cripto-prediction}
-# The pins below were tried with Python 3.11; scikit-learn 1.1 has no wheels for a newer one.
-PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 mkdir -p "$CACHE"
 if [ -n "${CI:-}" ]; then
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
 fi
-
-say() { printf '\n== %s\n' "$*"; }
 
 # Debian packages, where they are missing and can be installed.
 need() { # need COMMAND PACKAGE
@@ -29,19 +26,6 @@ need() { # need COMMAND PACKAGE
     else
         echo "missing: $1 (Debian package $2)" >&2
         exit 1
-    fi
-}
-
-# One virtual environment for each scikit-learn, made again when its pins change.
-environment() { # environment NAME PIN...
-    local name=$1 pins=${*:2} folder=$CACHE/venv/$1
-    if [ "$(cat "$folder/pins" 2>/dev/null)" != "$pins" ]; then
-        say "virtual environment $name: $pins"
-        rm -rf "$folder"
-        "$PYTHON" -m venv "$folder"
-        # shellcheck disable=SC2086 # the pins are words
-        "$folder/bin/pip" install --quiet --disable-pip-version-check $pins
-        echo "$pins" >"$folder/pins"
     fi
 }
 

@@ -8,23 +8,8 @@
 # ~/.cache/cripto-prediction).
 set -euo pipefail
 cd "$(dirname "$0")"
-
-CACHE=${CRIPTO_CACHE:-$HOME/.cache/cripto-prediction}
-PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
-
-say() { printf '\n== %s\n' "$*"; }
-
-environment() { # environment NAME PIN...
-    local name=$1 pins=${*:2} folder=$CACHE/venv/$1
-    if [ "$(cat "$folder/pins" 2>/dev/null)" != "$pins" ]; then
-        say "virtual environment $name: $pins"
-        rm -rf "$folder"
-        "$PYTHON" -m venv "$folder"
-        # shellcheck disable=SC2086 # the pins are words
-        "$folder/bin/pip" install --quiet --disable-pip-version-check $pins
-        echo "$pins" >"$folder/pins"
-    fi
-}
+# shellcheck source=../scripts/environments.sh
+. ../scripts/environments.sh
 
 packages() { # packages NAME PIN...
     local name=$1 pins=${*:2} folder=$CACHE/npm/$1
