@@ -110,10 +110,9 @@ if [ ! -x "$CACHE/tools/bin/cargo-fuzz" ]; then
 fi
 for target in read parameters; do
     mkdir -p "models/fuzz/corpus/$target"
-    # A thread that is about to end looks like a leak.
     PATH="$CACHE/tools/bin:$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --fuzz-dir models/fuzz --sanitizer address \
         --target-dir "$CACHE/target-fuzz" "models/fuzz/corpus/$target" "models/fuzz/seeds/$target" \
-        -- -max_total_time=$((FUZZ_SECONDS / 2)) -timeout=10 -rss_limit_mb=1024 -max_len=65536 -detect_leaks=0 -verbosity=0
+        -- -max_total_time=$((FUZZ_SECONDS / 2)) -timeout=10 -rss_limit_mb=1024 -max_len=65536 -verbosity=0
 done
 
 say "all tests passed"

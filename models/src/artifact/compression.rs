@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
+    panic::resume_unwind,
     sync::mpsc::{self, Receiver, Sender, SyncSender},
     thread,
 };
@@ -71,12 +72,18 @@ pub(super) fn with_chunks<T>(
     let (empty, empty_receiver) = mpsc::channel();
     thread::scope(|scope| {
         // Chunks that stop coming are the end of the stream; the thread ends by itself when nobody takes them.
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("decompress".to_owned())
             .spawn_scoped(scope, move || decompress(reader, &full_sender, &empty_receiver))
             .map_err(|source| ReadError::Io { offset: 0, source })?;
         let mut next_chunk = receive(full, empty);
-        decode(&mut next_chunk)
+        let decoded = decode(&mut next_chunk);
+        drop(next_chunk);
+        // The scope alone waits for the thread's work, and not until the system has taken the thread back.
+        if let Err(panic) = thread.join() {
+            resume_unwind(panic);
+        }
+        decoded
     })
 }
 
