@@ -127,6 +127,9 @@ struct Compared<'a> {
     margem: f64,
     /// The model in force.
     metricas: &'a BTreeMap<String, f64>,
+    /// The rows that it was fitted on to be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linhas_treino: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anterior: Option<Former<'a>>,
     /// The rows that they were compared on.
@@ -140,16 +143,23 @@ struct Compared<'a> {
 struct Former<'a> {
     versao: &'a str,
     metricas: &'a BTreeMap<String, f64>,
+    /// Nothing where it was compared as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linhas_treino: Option<usize>,
 }
 
 impl<'a> From<&'a Comparison> for Compared<'a> {
     fn from(comparison: &'a Comparison) -> Self {
-        let former =
-            |former: &'a Contender| Former { versao: former.version.as_str(), metricas: &former.metrics };
+        let former = |former: &'a Contender| Former {
+            versao: former.version.as_str(),
+            metricas: &former.metrics,
+            linhas_treino: former.fitted_rows,
+        };
         Self {
             metrica: &comparison.metric,
             margem: comparison.margin,
             metricas: &comparison.challenger.metrics,
+            linhas_treino: comparison.challenger.fitted_rows,
             anterior: comparison.in_force.as_ref().map(former),
             linhas: comparison.rows,
             de: comparison.from,

@@ -26,8 +26,6 @@ pub struct Comparison {
     pub from: Date,
     /// The day of the last of them.
     pub to: Date,
-    /// How many rows, all before those, the challenger was fitted on to be compared.
-    pub fitted_rows: usize,
     /// The newest day of the data.
     pub data_until: Date,
     /// The key of the data in the bucket.
@@ -41,4 +39,7 @@ pub struct Contender {
     pub version: ModelVersion,
     /// Its metrics, by scikit-learn's names. One that is not a finite number is left out.
     pub metrics: BTreeMap<String, f64>,
+    /// How many rows, all before those that it was compared on, it was fitted on for that; nothing for a model in force
+    /// that was compared as it is.
+    pub fitted_rows: Option<usize>,
 }

@@ -276,6 +276,7 @@ mod tests {
         let contender = |version: &str, rmse| crate::Contender {
             version: version.parse().unwrap(),
             metrics: BTreeMap::from([("rmse".to_owned(), rmse)]),
+            fitted_rows: Some(40),
         };
         Comparison {
             accepted: true,
@@ -286,7 +287,6 @@ mod tests {
             rows: 8,
             from: jiff::civil::date(2025, 2, 1),
             to: jiff::civil::date(2025, 2, 8),
-            fitted_rows: 40,
             data_until: jiff::civil::date(2025, 2, 9),
             data: "raw.csv".to_owned(),
         }

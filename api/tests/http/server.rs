@@ -228,6 +228,7 @@ fn comparison() -> Comparison {
     let contender = |version: &str, rmse| Contender {
         version: version.parse().unwrap(),
         metrics: BTreeMap::from([("rmse".to_owned(), rmse)]),
+        fitted_rows: Some(1400),
     };
     Comparison {
         accepted: true,
@@ -238,7 +239,6 @@ fn comparison() -> Comparison {
         rows: 280,
         from: jiff::civil::date(2025, 6, 18),
         to: jiff::civil::date(2025, 7, 27),
-        fitted_rows: 1400,
         data_until: jiff::civil::date(2025, 7, 28),
         data: "raw.csv".to_owned(),
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use models::Model;
 use shared::{ModelName, ModelVersion, Object, RejectedArtifact, ServedModel};
 use tokio::task::spawn_blocking;
@@ -56,7 +56,12 @@ impl InForce {
 
     /// As it is shown to retraining.
     pub(super) fn as_model(&self, compared_until: &BTreeMap<ModelName, Date>) -> ModelInForce {
+        let own = self.served.comparison.as_ref();
         ModelInForce {
+            trained_until: own.map_or_else(
+                || self.served.version.trained_at().to_zoned(TimeZone::UTC).date(),
+                |comparison| comparison.data_until,
+            ),
             served: self.served.clone(),
             model: Arc::clone(&self.model),
             compared_until: compared_until.get(&self.served.name).copied(),

@@ -33,6 +33,8 @@ pub struct ModelInForce {
     pub served: ServedModel,
     /// The model itself.
     pub model: Arc<Model>,
+    /// The newest day that it can have learnt from: of its data, if it was retrained here, and of its version otherwise.
+    pub trained_until: Date,
     /// Until when the data were on which a challenger was last compared with a model of this name, whichever won.
     pub compared_until: Option<Date>,
 }

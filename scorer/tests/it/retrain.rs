@@ -2,8 +2,9 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
+use jiff::ToSpan;
 use scorer::{
-    Engine, FolderWatch, Follow, TrainingRows,
+    Engine, FolderWatch, Follow, ModelInForce, TrainingRows,
     features::{Features, LIMITS, read_raw},
     follow,
     retrain::{
@@ -61,21 +62,24 @@ fn version(text: &str) -> ModelVersion {
     text.parse().unwrap()
 }
 
-/// The bucket's model of that name, challenged.
-async fn challenged(
-    model: &str,
-    specification: Option<&str>,
-    margin: f64,
-) -> Result<Challenged, ChallengeError> {
+/// A model of the sample bucket.
+async fn sample_model(name: &str) -> ModelInForce {
     let bucket = FolderBucket::sample();
     let (engine, _) = bucket.engine();
     engine.reload().await.unwrap();
     let in_force = engine.in_force().borrow().clone().unwrap();
-    let model = in_force.models.iter().find(|known| known.served.name.as_str() == model).unwrap();
+    in_force.models.iter().find(|known| known.served.name.as_str() == name).unwrap().clone()
+}
+
+fn challenged(
+    model: &ModelInForce,
+    specification: Option<&str>,
+    margin: f64,
+) -> Result<Challenged, ChallengeError> {
     let specification = specification.map(|text| specification_from_toml(text).unwrap());
     let of = Challenge {
         name: &model.served.name,
-        in_force: Some((&model.served.version, &model.model)),
+        in_force: Some(model),
         specification: specification.as_ref(),
         margin,
         version: &version("20260101-000000"),
@@ -91,10 +95,12 @@ fn metric(comparison: &Comparison) -> (f64, f64) {
 #[tokio::test]
 async fn a_challenger_has_the_hyper_parameters_of_the_model_in_force_and_all_columns_but_the_targets() {
     for (model, decided_by) in [("regressor_lin", "rmse"), ("classifier_log", "log_loss")] {
-        let Challenged { comparison, artifact } = challenged(model, None, 5.0).await.unwrap();
+        let in_force = sample_model(model).await;
+        let Challenged { comparison, artifact } = challenged(&in_force, None, 0.02).unwrap();
         assert_eq!((comparison.accepted, comparison.metric.as_str()), (true, decided_by));
         assert_eq!(comparison.in_force.as_ref().unwrap().version.as_str(), SAMPLE_VERSION);
-        assert_eq!(comparison.rows, (comparison.rows + comparison.fitted_rows) / 6, "a sixth of them");
+        let fitted_rows = comparison.challenger.fitted_rows.unwrap();
+        assert_eq!(comparison.rows, (comparison.rows + fitted_rows) / 6, "a sixth of them");
         assert!(comparison.from < comparison.to && comparison.to < comparison.data_until, "{comparison:?}");
         let limits = scorer::Settings::default().model_limits;
         let fitted = models::Model::read_parameters(&artifact.unwrap(), &limits).unwrap();
@@ -108,7 +114,8 @@ async fn a_challenger_has_the_hyper_parameters_of_the_model_in_force_and_all_col
 
 #[tokio::test]
 async fn a_worse_challenger_is_refused_and_the_comparison_says_so() {
-    let Challenged { comparison, artifact } = challenged("regressor_lin", Some(STUMP), 0.02).await.unwrap();
+    let in_force = sample_model("regressor_lin").await;
+    let Challenged { comparison, artifact } = challenged(&in_force, Some(STUMP), 0.02).unwrap();
     let (challenger, in_force) = metric(&comparison);
     assert!(challenger > 1.02 * in_force, "{comparison:?}");
     assert!(!comparison.accepted && artifact.is_none());
@@ -132,15 +139,47 @@ async fn a_worse_challenger_is_refused_and_the_comparison_says_so() {
 
 #[tokio::test]
 async fn the_margin_is_how_much_worse_a_challenger_may_be() {
-    let (challenger, in_force) =
-        metric(&challenged("regressor_lin", Some(SMALL_FOREST), 0.0).await.unwrap().comparison);
+    let lin = sample_model("regressor_lin").await;
+    let (challenger, in_force) = metric(&challenged(&lin, Some(STUMP), 0.0).unwrap().comparison);
     let exact = challenger / in_force - 1.0;
     assert!(exact > 0.0, "{exact}");
     for (margin, accepted) in [(exact * 0.999, false), (exact * 1.001, true)] {
-        let Challenged { comparison, artifact } =
-            challenged("regressor_lin", Some(SMALL_FOREST), margin).await.unwrap();
+        let Challenged { comparison, artifact } = challenged(&lin, Some(STUMP), margin).unwrap();
         assert_eq!((comparison.accepted, artifact.is_some()), (accepted, accepted), "{margin}");
     }
+}
+
+#[tokio::test]
+async fn neither_contender_has_seen_the_days_that_they_are_compared_on() {
+    let model = sample_model("regressor_rf").await;
+    let trained = |trained_until| ModelInForce { trained_until, ..model.clone() };
+    let rows = rows();
+    let of = |trained_until| challenged(&trained(trained_until), None, 0.0).unwrap().comparison;
+
+    // Of the same data, a forest would win by the rows that it remembers. It is the same forest.
+    let same = of(rows.until);
+    assert!(same.accepted, "{same:?}");
+    let of_same = same.in_force.unwrap();
+    assert_eq!(
+        (&of_same.metrics, of_same.fitted_rows),
+        (&same.challenger.metrics, same.challenger.fitted_rows)
+    );
+    // A version may be newer than the data.
+    assert_eq!(of(rows.until.tomorrow().unwrap()).in_force.unwrap(), of_same);
+
+    // Two weeks older, it gets two weeks less.
+    let older = of(rows.until - 14.days()).in_force.unwrap();
+    let models::Column::Number(days) = rows.table.column("data").unwrap() else { panic!("days") };
+    let newest = days[of_same.fitted_rows.unwrap() - 1] - 14.0;
+    let expected = days.iter().filter(|day| **day <= newest).count();
+    assert!(expected > 0);
+    assert_eq!(older.fitted_rows, Some(expected));
+    assert_ne!(older.metrics, of_same.metrics);
+
+    // Older than all of these days, it is compared as it is.
+    let as_it_is = of(same.from).in_force.unwrap();
+    assert_eq!((as_it_is.fitted_rows, &as_it_is.version), (None, &model.served.version));
+    assert!(as_it_is.metrics["rmse"] < 0.7 * of_same.metrics["rmse"], "this one has seen them: {as_it_is:?}");
 }
 
 #[test]
@@ -276,7 +315,7 @@ impl Followed {
     }
 }
 
-const ON_FEATURES: &str = "[regressor_lin]\npolicy = \"on-features\"\nmargin = 9.0\n";
+const ON_FEATURES: &str = "[regressor_lin]\npolicy = \"on-features\"\n";
 
 #[tokio::test]
 async fn another_day_of_candles_comes_back_as_a_model_with_its_comparison() {
@@ -309,7 +348,7 @@ async fn another_day_of_candles_comes_back_as_a_model_with_its_comparison() {
 
 #[tokio::test]
 async fn a_challenger_that_loses_is_not_repeated_after_a_restart() {
-    let losing = format!("{ON_FEATURES}[regressor_lin.specification]\n{STUMP}").replace("9.0", "0.0");
+    let losing = format!("{ON_FEATURES}[regressor_lin.specification]\n{STUMP}");
     let followed = Followed::start(&losing, false).await;
     followed.until("a comparison", async |followed| followed.comparisons() == 1).await;
     sleep(Duration::from_millis(500)).await;
@@ -395,9 +434,9 @@ async fn a_model_may_be_trained_from_a_feature_table_alone() {
     let lin = in_force.models.iter().find(|model| model.served.name.as_str() == "regressor_lin").unwrap();
     let of = Challenge {
         name: &lin.served.name,
-        in_force: Some((&lin.served.version, &lin.model)),
+        in_force: Some(lin),
         specification: None,
-        margin: 9.0,
+        margin: 0.02,
         version: &version("20260101-000000"),
     };
     let challenged = challenge(of, &rows).unwrap();

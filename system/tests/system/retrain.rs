@@ -16,7 +16,7 @@ const CANDLES: &str = "raw.csv";
 fn candles_of_another_day_come_back_as_answers_of_models_that_were_trained_on_them() {
     let folder = tempfile::tempdir().unwrap();
     let configuration = folder.path().join("retrain.toml");
-    let on_features = "policy = \"on-features\"\nmargin = 9.0\n";
+    let on_features = "policy = \"on-features\"\n";
     fs::write(&configuration, format!("[regressor_lin]\n{on_features}[classifier_log]\n{on_features}"))
         .unwrap();
     let system = System::sample();

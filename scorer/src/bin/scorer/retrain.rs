@@ -38,8 +38,7 @@ pub(crate) struct Arguments {
     /// A model to retrain, such as regressor_rf; may be given several times. All models in force without it.
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<ModelName>,
-    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force, which may have been
-    /// trained on the rows that both are compared on.
+    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force.
     #[arg(long, default_value_t = scorer::retrain::DEFAULT_MARGIN, value_parser = margin)]
     margin: f64,
     /// What to fit instead of what the model in force is, in TOML; of one --model.
@@ -138,8 +137,7 @@ async fn retrain_one(
     rows: &TrainingRows,
 ) -> anyhow::Result<Comparison> {
     let version = ModelVersion::from_upload(Timestamp::now());
-    let in_force = model.map(|model| (&model.served.version, &*model.model));
-    let of = Challenge { name, in_force, specification, margin: arguments.margin, version: &version };
+    let of = Challenge { name, in_force: model, specification, margin: arguments.margin, version: &version };
     // Nothing else is to be done meanwhile.
     let challenged: Challenged = tokio::task::block_in_place(|| challenge(of, rows))?;
     let comparison = challenged.comparison.clone();
