@@ -3,6 +3,9 @@
 
 use std::ops::{AddAssign, Sub};
 
+/// How many splits are judged side by side.
+pub(super) const LANES: usize = 8;
+
 /// Sums over samples, of which a split's worth follows. A sample is the sum over itself.
 pub(super) trait Sums: Copy + Default + AddAssign + Sub<Output = Self> + Send + Sync {
     /// The sum of the samples' weights.
@@ -10,6 +13,9 @@ pub(super) trait Sums: Copy + Default + AddAssign + Sub<Output = Self> + Send + 
 
     /// Larger is better, among splits of one node (`proxy_impurity_improvement`).
     fn proxy(left: Self, total: Self) -> f64;
+
+    /// `proxy` of splits side by side: the same numbers, in a form that becomes vectors.
+    fn proxies(left: &[Self; LANES], total: Self) -> [f64; LANES];
 
     /// The impurity, given also the weighted sum of the squared targets.
     fn impurity(self, squares: f64) -> f64;
@@ -52,6 +58,16 @@ impl Sums for Moments {
     fn proxy(left: Self, total: Self) -> f64 {
         let right = total - left;
         left.sum * left.sum / left.weight + right.sum * right.sum / right.weight
+    }
+
+    #[inline(always)]
+    fn proxies(left: &[Self; LANES], total: Self) -> [f64; LANES] {
+        let (weights, sums) = (left.map(|left| left.weight), left.map(|left| left.sum));
+        let mut proxies = [0.0; LANES];
+        for (proxy, (weight, sum)) in proxies.iter_mut().zip(weights.iter().zip(&sums)) {
+            *proxy = Self::proxy(Self { weight: *weight, sum: *sum }, total);
+        }
+        proxies
     }
 
     fn impurity(self, squares: f64) -> f64 {
@@ -110,6 +126,30 @@ impl<const K: usize> Sums for ClassWeights<K> {
     fn proxy(left: Self, total: Self) -> f64 {
         let right = total - left;
         -right.weight() * right.gini() - left.weight() * left.gini()
+    }
+
+    #[inline(always)]
+    fn proxies(left: &[Self; LANES], total: Self) -> [f64; LANES] {
+        let (mut left_weights, mut right_weights) = ([0.0; LANES], [0.0; LANES]);
+        let (mut left_squares, mut right_squares) = ([0.0; LANES], [0.0; LANES]);
+        for (class, total) in total.0.iter().enumerate() {
+            let of_class = left.map(|left| left.0[class]);
+            for lane in 0..LANES {
+                let (left, right) = (of_class[lane], total - of_class[lane]);
+                left_weights[lane] += left;
+                right_weights[lane] += right;
+                left_squares[lane] += left * left;
+                right_squares[lane] += right * right;
+            }
+        }
+        let mut proxies = [0.0; LANES];
+        for lane in 0..LANES {
+            let (left, right) = (left_weights[lane], right_weights[lane]);
+            let of_left = 1.0 - left_squares[lane] / (left * left);
+            let of_right = 1.0 - right_squares[lane] / (right * right);
+            proxies[lane] = -right * of_right - left * of_left;
+        }
+        proxies
     }
 
     fn impurity(self, _squares: f64) -> f64 {

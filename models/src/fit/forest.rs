@@ -66,12 +66,12 @@ fn grow_all<S: Sums>(
     let mut random = RandomState::new(parameters.random_state.unwrap_or_default());
     let seeds: Vec<u32> = (0..parameters.n_estimators).map(|_| random.seed()).collect();
     // What `numpy.random.choice` draws from, where rows are weighted.
-    let cumulated = weights.filter(|_| parameters.bootstrap).map(cumulated_shares);
+    let shares = weights.filter(|_| parameters.bootstrap).map(Shares::of);
     let tree = |seed: u32| {
         let drawn: Vec<f64> = match (parameters.bootstrap, weights) {
             (true, _) => {
                 let count = drawn_count(parameters.max_samples, matrix.rows, weights);
-                bootstrap(seed, matrix.rows, count, cumulated.as_deref())
+                bootstrap(seed, matrix.rows, count, shares.as_ref())
             }
             (false, Some(weights)) => weights.to_vec(),
             (false, None) => vec![1.0; matrix.rows],
@@ -124,33 +124,62 @@ fn drawn_count(max_samples: Option<Amount>, rows: usize, weights: Option<&[f64]>
     }
 }
 
-fn cumulated_shares(weights: &[f64]) -> Vec<f64> {
-    let total: f64 = weights.iter().sum();
-    let mut sum = 0.0;
-    let mut cumulated: Vec<f64> = weights
-        .iter()
-        .map(|weight| {
-            sum += weight / total;
-            sum
-        })
-        .collect();
-    cumulated.iter_mut().for_each(|share| *share /= sum);
-    cumulated
+/// Rows to be drawn by their weights.
+struct Shares {
+    /// Each row's share and those of all rows before it.
+    cumulated: Vec<f64>,
+    /// Where to begin to look, for each of equal parts of the range from 0 to 1; a power of two of them, so that a
+    /// number's part is exact.
+    starts: Vec<u32>,
+}
+
+impl Shares {
+    fn of(weights: &[f64]) -> Self {
+        let total: f64 = weights.iter().sum();
+        let mut sum = 0.0;
+        let mut cumulated: Vec<f64> = weights
+            .iter()
+            .map(|weight| {
+                sum += weight / total;
+                sum
+            })
+            .collect();
+        cumulated.iter_mut().for_each(|share| *share /= sum);
+        let parts = weights.len().next_power_of_two();
+        #[expect(clippy::cast_precision_loss, reason = "rows are held in memory")]
+        let start = |part: usize| {
+            let least = part as f64 / parts as f64;
+            u32::try_from(cumulated.partition_point(|share| *share <= least)).unwrap_or(u32::MAX)
+        };
+        Self { starts: (0..parts).map(start).collect(), cumulated }
+    }
+
+    /// The row of a number from 0 to 1: `numpy.searchsorted(cumulated, fraction, side="right")`.
+    #[inline]
+    fn row(&self, fraction: f64) -> usize {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part's place"
+        )]
+        let part = (fraction * self.starts.len() as f64) as usize;
+        let start = self.starts.get(part).map_or(0, |start| *start as usize);
+        let rest = self.cumulated.get(start..).unwrap_or_default();
+        start + rest.iter().take_while(|share| **share <= fraction).count()
+    }
 }
 
 /// How often each row is drawn. Since 1.9 weighted rows are drawn more often, and then count for one each
 /// (`_generate_sample_indices`).
-fn bootstrap(seed: u32, rows: usize, count: usize, cumulated: Option<&[f64]>) -> Vec<f64> {
+fn bootstrap(seed: u32, rows: usize, count: usize, shares: Option<&Shares>) -> Vec<f64> {
     let mut random = RandomState::new(seed);
     let mut drawn = vec![0.0; rows];
     let end = u32::try_from(rows).unwrap_or(u32::MAX);
     for _ in 0..count {
-        let row = match cumulated {
+        let row = match shares {
             None => random.below(end) as usize,
-            Some(cumulated) => {
-                let fraction = random.fraction();
-                cumulated.partition_point(|share| *share <= fraction)
-            }
+            Some(shares) => shares.row(random.fraction()),
         };
         drawn.iter_mut().skip(row).take(1).for_each(|times| *times += 1.0);
     }

@@ -1,4 +1,4 @@
-//! Features as trees are grown from them: by column, as 32-bit numbers, sorted once.
+//! Features as trees are grown from them: by column, as the ranks of 32-bit numbers, sorted once.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -30,22 +30,56 @@ pub(super) enum TreeColumn {
 }
 
 pub(super) struct Many {
-    /// Row by row.
-    pub(super) values: Vec<f32>,
-    /// By ascending value, equal ones by row.
-    pub(super) sorted: Vec<Entry>,
+    /// Ranks that are as far apart are of values that differ.
+    apart: u32,
     /// The distinct values, ascending.
     pub(super) distinct: Vec<f32>,
     /// Row by row, the place among the distinct values.
     pub(super) ranks: Vec<u32>,
+    /// By ascending rank, equal ones by row.
+    pub(super) sorted: Vec<Entry>,
 }
 
-/// A sample's value of one feature.
+/// Values that differ by less are equal (`sklearn/tree/_partitioner.pyx`).
+pub(super) const FEATURE_THRESHOLD: f32 = 1e-7;
+
+impl Many {
+    /// The value of a rank.
+    pub(super) fn value(&self, rank: u32) -> Option<f32> {
+        self.distinct.get(rank as usize).copied()
+    }
+
+    /// Whether the value of one rank is above that of another that is not higher.
+    #[inline(always)]
+    pub(super) fn differ(&self, lower: u32, higher: u32) -> bool {
+        let by_value = |(lower, higher): (f32, f32)| higher > lower + FEATURE_THRESHOLD;
+        // Looking values up waits for memory.
+        higher.saturating_sub(lower) >= self.apart
+            || self.value(lower).zip(self.value(higher)).is_some_and(by_value)
+    }
+}
+
+/// A sample's rank by one feature.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Entry {
-    pub(super) value: f32,
-    /// The sample's place among those of a tree; here the row.
-    pub(super) sample: u32,
+    rank: u32,
+    sample: u32,
+}
+
+impl Entry {
+    pub(super) fn new(rank: u32, sample: u32) -> Self {
+        Self { rank, sample }
+    }
+
+    /// The place of the value among the distinct ones.
+    pub(super) fn rank(self) -> u32 {
+        self.rank
+    }
+
+    /// The sample's place among those of a tree, or, of a matrix, the row.
+    pub(super) fn sample(self) -> u32 {
+        self.sample
+    }
 }
 
 /// A column as small numbers in the order of its values.
@@ -106,7 +140,7 @@ impl Matrix {
     /// The value of a feature in a row.
     pub(super) fn value(&self, feature: usize, row: usize) -> f32 {
         match self.columns.get(feature) {
-            Some(TreeColumn::Many(column)) => column.values.get(row).copied(),
+            Some(TreeColumn::Many(many)) => many.ranks.get(row).and_then(|rank| many.value(*rank)),
             Some(TreeColumn::Few(coded)) => {
                 coded.codes.get(row).and_then(|code| coded.bins.get(*code as usize)).map(|bin| bin.0)
             }
@@ -132,19 +166,18 @@ impl TreeColumn {
         let distinct = sorted.chunk_by(|left, right| left.0 == right.0);
         let distinct_count = distinct.clone().count();
         if distinct_count > FEW && max_bins.is_none() {
-            let entry = |(_, row): &(i32, u32)| {
-                values.get(*row as usize).map(|value| Entry { value: *value, sample: *row })
-            };
-            let entries = sorted.iter().filter_map(entry).collect();
             let mut ranks = vec![0; values.len()];
+            let mut entries = Vec::with_capacity(values.len());
             let mut distinct_values = Vec::with_capacity(distinct_count);
             for (rank, run) in (0..).zip(distinct) {
                 distinct_values.push(values.get(run.first()?.1 as usize).copied()?);
                 for (_, row) in run {
                     *ranks.get_mut(*row as usize)? = rank;
+                    entries.push(Entry::new(rank, *row));
                 }
             }
-            return Some(Self::Many(Many { values, sorted: entries, distinct: distinct_values, ranks }));
+            let apart = apart(&distinct_values);
+            return Some(Self::Many(Many { apart, distinct: distinct_values, ranks, sorted: entries }));
         }
         let most = max_bins.unwrap_or(FEW);
         let rows_a_bin = if distinct_count <= most { 1 } else { values.len().div_ceil(most) };
@@ -166,4 +199,16 @@ impl TreeColumn {
         }
         Some(Self::Few(Coded { codes, bins }))
     }
+}
+
+/// How many ranks, at the most, are between values that do not differ, and one more. `distinct` ascends.
+fn apart(distinct: &[f32]) -> u32 {
+    let mut higher = 0;
+    let distance = |(rank, value): (usize, &f32)| {
+        let equals = |other: &&f32| **other <= *value + FEATURE_THRESHOLD;
+        higher += distinct.get(higher..).unwrap_or_default().iter().take_while(equals).count();
+        higher - rank
+    };
+    let most = distinct.iter().enumerate().map(distance).max().unwrap_or_default();
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
