@@ -25,30 +25,67 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 ///
 /// Sums are compensated, so that terms of both signs may cancel.
 pub(super) fn mean(values: &[f64], width: usize, at_least: u32) -> Vec<f64> {
-    // Lag by lag instead of window by window, so that the rows are independent and share vector instructions.
-    let known: Vec<f64> = values.iter().map(|value| if value.is_finite() { *value } else { 0.0 }).collect();
-    let mut sums = known.clone();
-    let mut errors = vec![0.0; values.len()];
-    for lag in 1..width {
-        // Slices, since an iterator that skips is not turned into vector instructions.
-        let (sums, errors) =
-            (sums.get_mut(lag..).unwrap_or_default(), errors.get_mut(lag..).unwrap_or_default());
-        for ((sum, error), value) in sums.iter_mut().zip(errors).zip(&known) {
-            let rounded_away;
-            (*sum, rounded_away) = two_sum(*sum, *value);
-            *error += rounded_away;
-        }
-    }
-    let counts = counts(values, width);
+    let Sums { sums, errors } = Sums::of(values, width);
     sums.iter()
         .zip(errors)
-        .zip(counts)
+        .zip(counts(values, width))
         .map(
             |((sum, error), count)| {
                 if count >= at_least.max(1) { (sum + error) / f64::from(count) } else { f64::NAN }
             },
         )
         .collect()
+}
+
+/// The sum of each row's window, and what was rounded away.
+struct Sums {
+    sums: Vec<f64>,
+    errors: Vec<f64>,
+}
+
+impl Sums {
+    /// Windows of 2, 4, 8, … rows are two of half the length, and any other is some of these, one behind the other. So
+    /// twenty rows take five additions, and rows are independent and share vector instructions.
+    fn of(values: &[f64], width: usize) -> Self {
+        let known = values.iter().map(|value| if value.is_finite() { *value } else { 0.0 }).collect();
+        let mut block = Self { sums: known, errors: vec![0.0; values.len()] };
+        let mut all: Option<Self> = None;
+        let (mut length, mut covered) = (1, 0);
+        loop {
+            let double = (2 * length <= width).then(|| block.with_earlier(&block, length));
+            if width & length != 0 {
+                all = Some(match all {
+                    None => block,
+                    Some(all) => all.with_earlier(&block, covered),
+                });
+                covered += length;
+            }
+            match double {
+                Some(double) => block = double,
+                None => return all.unwrap_or(Self { sums: Vec::new(), errors: Vec::new() }),
+            }
+            length *= 2;
+        }
+    }
+
+    /// Each row's window together with the one of `others` that ends `lag` rows before it.
+    fn with_earlier(&self, others: &Self, lag: usize) -> Self {
+        let rows = self.sums.len();
+        let first = lag.min(rows);
+        let mut both = Self { sums: vec![0.0; rows], errors: vec![0.0; rows] };
+        both.sums[..first].copy_from_slice(&self.sums[..first]);
+        both.errors[..first].copy_from_slice(&self.errors[..first]);
+        // Slices, since an iterator that skips is not turned into vector instructions.
+        let written = both.sums[first..].iter_mut().zip(&mut both.errors[first..]);
+        let own = self.sums[first..].iter().zip(&self.errors[first..]);
+        let others = others.sums.iter().zip(&others.errors);
+        for (((sum, error), (own, own_error)), (other, other_error)) in written.zip(own).zip(others) {
+            let rounded_away;
+            (*sum, rounded_away) = two_sum(*own, *other);
+            *error = own_error + other_error + rounded_away;
+        }
+        both
+    }
 }
 
 /// How many values of each window are known.
@@ -208,10 +245,10 @@ pub(super) fn running_maximum(values: &[f64]) -> impl Iterator<Item = f64> {
 
 /// Each row's predecessor; the first has none.
 pub(super) fn previous(values: &[f64]) -> Vec<f64> {
-    let mut previous = values.to_vec();
-    previous.rotate_right(usize::from(!values.is_empty()));
-    if let Some(first) = previous.first_mut() {
-        *first = f64::NAN;
+    let mut previous = Vec::with_capacity(values.len());
+    if let Some((_, but_last)) = values.split_last() {
+        previous.push(f64::NAN);
+        previous.extend_from_slice(but_last);
     }
     previous
 }
