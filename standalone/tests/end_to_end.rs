@@ -34,11 +34,16 @@ struct Cripto {
 
 impl Cripto {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let bucket = tempfile::tempdir().unwrap();
         copy(&sample().join("bucket"), bucket.path());
         let mut process = Command::new(env!("CARGO_BIN_EXE_cripto"))
             .args(["--port", "0", "--bucket"])
             .arg(bucket.path())
+            .args(arguments)
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -86,9 +91,13 @@ impl Cripto {
 
     /// Waits until something holds, which must be within a second from now.
     fn within_a_second(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        self.within(Duration::from_secs(1), what, holds);
+    }
+
+    fn within(&self, time: Duration, what: &str, holds: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !holds(self) {
-            assert!(begun.elapsed() < Duration::from_secs(1), "{what}: not within a second");
+            assert!(begun.elapsed() < time, "{what}: not within {time:?}");
             sleep(Duration::from_millis(5));
         }
     }
@@ -276,4 +285,43 @@ fn a_wrong_start_says_what_is_wrong() {
     let taken = run(&["--port", port, "--bucket", cripto.bucket.path().to_str().unwrap()]);
     assert_eq!(taken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&taken.stderr).contains(&format!("cannot serve on port {port}")));
+}
+
+#[test]
+fn candles_become_features_models_and_answers_without_python() {
+    const NAMES: [&str; 5] =
+        ["regressor_rf", "regressor_gbr", "regressor_lin", "classifier_rf", "classifier_log"];
+    let configuration = tempfile::NamedTempFile::new().unwrap();
+    let on_features = NAMES.map(|name| format!("[{name}]\npolicy = \"on-features\"\n"));
+    fs::write(configuration.path(), on_features.concat()).unwrap();
+    let path = configuration.path().to_str().unwrap();
+    let cripto = Cripto::start_with(&["--retrain-config", path, "--write-features=true"]);
+
+    let candles = fs::read_to_string(sample().join("bucket/raw.csv")).unwrap();
+    let newest = candles.lines().filter(|line| line.contains("|2025-07-29|"));
+    let next: String = newest.map(|line| line.replace("2025-07-29", "2025-07-30") + "\n").collect();
+    cripto.put("raw.csv", (candles.clone() + &next).as_bytes());
+    let compared = |cripto: &Cripto, name: &str| {
+        let comparison = cripto.ok("/models")["detalhes"][name]["comparacao"].clone();
+        comparison["ate"].as_str().is_some_and(|day| day >= "2025-07-29").then_some(comparison)
+    };
+    let all_are_there = |cripto: &Cripto| NAMES.iter().all(|name| compared(cripto, name).is_some());
+    cripto.within(Duration::from_secs(60), "models trained on the new day", all_are_there);
+
+    let answer = cripto.ok("/symbol/BTC");
+    assert_eq!((&answer["dados_ate"], &answer["total_modelos"]), (&"2025-07-30".into(), &5.into()));
+    for name in NAMES {
+        let comparison = compared(&cripto, name).unwrap();
+        let said = &answer["modelos"][name];
+        assert!(
+            said["versao"].as_str() > Some(VERSION) && said["versao"] == cripto.version(name),
+            "{answer}"
+        );
+        // Neither side was fitted on the rows that they are compared on.
+        assert!(comparison["linhas_treino"].as_u64() > comparison["linhas"].as_u64(), "{comparison}");
+        let artifact = format!("models/{name}_{}.safetensors", said["versao"].as_str().unwrap());
+        assert!(cripto.path(&artifact).exists(), "{artifact}");
+    }
+    assert_eq!(cripto.ok("/models")["rejected"], Value::Array(Vec::new()));
+    assert!(cripto.path("features/cripto_features_20250730.parquet").exists());
 }
