@@ -109,6 +109,26 @@ fn every_example_obeys_its_schema() {
 }
 
 #[test]
+fn every_answer_and_every_parameter_has_an_example() {
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let has_example =
+                |value: &Value| value.get("example").is_some() || value.get("examples").is_some();
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                for (media_type, content) in resolve(response)["content"].as_object().into_iter().flatten() {
+                    assert!(has_example(content), "{method} {path}: {status} {media_type}");
+                }
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten().map(resolve) {
+                // One that is made up would only be sent by those who try the API in /docs, and be of no use to them.
+                let is_validator = parameter["name"] == "If-None-Match";
+                assert!(is_validator || has_example(parameter), "{method} {path}: {}", parameter["name"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
     fn walk(value: &Value, names: &mut Vec<String>) {
         match value {
