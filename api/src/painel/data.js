@@ -1,6 +1,6 @@
 // What the page knows, and how it learns of it.
 
-/** An answer that is not the one hoped for. */
+/** An answer that is not the one hoped for; of status 0 if there is none. */
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
@@ -9,7 +9,7 @@ export class Refused extends Error {
 }
 
 async function answer(path) {
-  const response = await fetch(path, { headers: { accept: "application/json" } });
+  const response = await fetch(path).catch((error) => { throw new Refused(0, error.message); });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, body.detail ?? response.statusText);
   return body;
@@ -47,17 +47,18 @@ export const readAsset = (symbol) => answer(`symbol/${encodeURIComponent(symbol)
 
 export const readModels = () => answer("models");
 
-/**
- * An asset's past, day by day, with what each model said and what came, and each model's record for this asset; null if
- * there is none.
- */
+/** For how many seconds the server has been unable to see what is published; null if it is not. */
+export async function readLack() {
+  const { status, sem_contato_segundos: seconds } = await answer("health");
+  return status === "degraded" ? seconds ?? 0 : null;
+}
+
+/** An asset's past: which version of each model was asked, and what each said and what came, day by day; null if there is none. */
 export async function readHistory(symbol, days) {
   const history = await orNothing(answer(`symbol/${encodeURIComponent(symbol)}/historico?dias=${days}`));
-  const names = Object.keys(history?.modelos ?? {});
-  if (!names.length) return null;
-  const evaluations = await readEvaluations(names);
-  const records = names.map((name) => [name, evaluations[name]?.por_ativo[history.ativo] ?? null]);
-  return { days: byDay(history.modelos), records: Object.fromEntries(records) };
+  const models = Object.entries(history?.modelos ?? {});
+  if (!models.length) return null;
+  return { versions: Object.fromEntries(models.map(([name, { versao }]) => [name, versao])), days: byDay(history.modelos) };
 }
 
 /** From what each model said day by day to what was said each day. */
@@ -72,14 +73,8 @@ export function byDay(models) {
   return [...days.values()].sort((one, other) => one.data.localeCompare(other.data));
 }
 
-/** How each model has done over all assets, by name; null for those of which nothing is known. */
-export async function readRecords(names) {
-  const evaluations = await readEvaluations(names);
-  return Object.fromEntries(names.map((name) => [name, evaluations[name]?.geral ?? null]));
-}
-
-/** What the newest backfill found out about models, by name. */
-async function readEvaluations(names) {
+/** What the newest backfill found out about models, by name; null for those of which nothing is known. */
+export async function readEvaluations(names) {
   const models = await Promise.all(names.map((name) => orNothing(answer(`models/${encodeURIComponent(name)}`))));
   return Object.fromEntries(names.map((name, place) => [name, models[place]?.avaliacao ?? null]));
 }
@@ -89,14 +84,29 @@ const orNothing = (reading) => reading.catch((refused) => {
   throw refused;
 });
 
-/** Calls `generation` with each number that is served from now on, and `state` with "live" or "lost". */
+/** After how many milliseconds who was refused asks again. */
+const AGAIN = 10_000;
+
+/**
+ * Calls `generation` with each number that is served from now on, and `state` with "live" or "lost". What it returns ends
+ * that.
+ */
 export function follow(generation, state) {
-  const events = new EventSource("eventos");
-  events.addEventListener("open", () => state("live"));
-  events.addEventListener("geracao", (event) => generation(JSON.parse(event.data).geracao));
-  events.addEventListener("error", () => {
-    state("lost");
-    // Unlike a lost connection, an answer such as 503 ends the attempts of the browser.
-    if (events.readyState === EventSource.CLOSED) setTimeout(() => follow(generation, state), 10_000);
-  });
+  let events;
+  let timer;
+  const begin = () => {
+    events = new EventSource("eventos");
+    events.addEventListener("open", () => state("live"));
+    events.addEventListener("geracao", (event) => generation(JSON.parse(event.data).geracao));
+    events.addEventListener("error", () => {
+      state("lost");
+      // Unlike a lost connection, an answer such as 503 ends the attempts of the browser.
+      if (events.readyState === EventSource.CLOSED) timer = setTimeout(begin, AGAIN);
+    });
+  };
+  begin();
+  return () => {
+    clearTimeout(timer);
+    events.close();
+  };
 }

@@ -1,37 +1,85 @@
 // The models in force, how they did, and the files that were rejected.
 
+import { RATES, accuracyChart, drawn } from "./chart.js";
 import { element } from "./dom.js";
-import { fullRecord } from "./record.js";
+import { WINDOW, daysOf, fullRecord, overTime, recordOf, versionDay } from "./record.js";
 
-export function showModels(section, models, records, words) {
-  const { text, day, daysAgo, instant, whole } = words;
-  const heading = element("h2", { id: "models-heading", tabindex: -1 }, text.models);
-  const columns = [text.model, text.version, text.state, text.predictedAssets, text.failed, text.dataUntil, text.hitsAll];
-  const rows = models.models.map((name) => {
-    const { ativos, falhas, dados_ate: until } = models.detalhes[name];
-    return element("tr", {},
-      element("th", { scope: "row" }, name),
-      element("td", {}, instant(versionTime(models.versions[name])), element("span", { class: "small" }, models.versions[name])),
-      element("td", {}, text.inForce),
-      element("td", {}, whole(ativos)),
-      element("td", {}, whole(falhas)),
-      element("td", {}, until ? day(until) : "—", until ? element("span", { class: "small" }, daysAgo(until).said) : null),
-      element("td", { class: "words" }, fullRecord(records[name], words)));
-  });
-  const table = element("div", { class: "wide", tabindex: 0, role: "region", "aria-labelledby": "models-heading" },
-    element("table", {},
-      element("thead", {}, element("tr", {}, ...columns.map((column, place) =>
-        element("th", { scope: "col", class: place === columns.length - 1 ? "words" : null }, column)))),
-      element("tbody", {}, ...rows)));
+/** Shows the models. `evaluations` are undefined until they were read. */
+export function showModels(section, models, evaluations, words) {
+  const { text } = words;
+  const rates = Object.fromEntries(models.models.map((name) => [name, overTime(daysOf(evaluations?.[name]))]));
+  const scale = scaleOf(Object.values(rates).flat());
+  const cards = models.models.map((name) => card(name, models, evaluations && (evaluations[name] ?? null), rates[name], scale, words));
   const rejected = models.rejected.flatMap(({ key, reason }) => [
     element("dt", {}, element("code", {}, key)), element("dd", { lang: "en" }, reason)]);
-  section.replaceChildren(heading, table, element("h3", {}, text.rejected),
+  const held = section.contains(document.activeElement) && document.activeElement.id;
+  section.replaceChildren(
+    element("h2", { id: "models-heading", tabindex: -1 }, text.models),
+    element("p", { class: "small" }, cards.length ? text.accuracy(words.whole(WINDOW)) : text.noModels),
+    element("div", { class: "cards" }, ...cards),
+    element("h3", {}, text.rejected),
     element("p", { class: "small" }, rejected.length ? text.rejectedWhy : text.noRejected),
     element("dl", { class: "rejected" }, ...rejected));
+  if (held) document.getElementById(held)?.focus();
+}
+
+function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, words) {
+  const { text, day, daysAgo, instant, whole } = words;
+  const { ativos, falhas, dados_ate: until, comparacao } = detalhes[name];
+  const version = versions[name];
+  const newer = rejected.some(({ key }) => newerVersion(key, name) > version);
+  const fact = (term, ...what) => [element("dt", {}, term), element("dd", {}, ...what)];
+  const id = `model-${name}`;
+  const figure = element("figure");
+  if (rates.length) drawn(figure, (width) => accuracyChart(rates, { ...words, ...scale, width, label: accuracyText(name, rates, words), unseenFrom: versionDay(evaluation.versao) }));
+  const age = until && daysAgo(until);
+  return element("article", { class: "card", "aria-labelledby": id },
+    element("h3", { id }, name, " ", element("span", { class: "chip" }, text.inForce)),
+    element("dl", { class: "facts" },
+      ...fact(text.version, instant(versionTime(version)), " ", element("code", {}, version)),
+      ...fact(text.admission, admission(comparacao, words), newer ? element("span", { class: "small stale" }, text.newerRejected) : null),
+      ...fact(text.predictedAssets, text.withPrediction(whole(ativos), whole(falhas))),
+      ...fact(text.dataUntil, ...(until ? [day(until), " ", element("span", { class: age.isStale ? "stale" : "none" }, `(${age.said})`)] : ["—"])),
+      ...fact(text.hits, fullRecord(evaluation && recordOf(evaluation), words, version))),
+    rates.length ? figure : evaluation === null ? element("p", { class: "notice" }, text.noAccuracy) : null,
+    rates.some((rate) => rate.day < versionDay(evaluation.versao))
+      ? element("p", { class: "small" }, element("span", { class: "swatch", "aria-hidden": "true" }), " ", text.seenDays) : null);
+}
+
+/** What came of the comparison with the version before, where there was one. */
+function admission(comparison, { text, short, whole, day }) {
+  if (!comparison) return text.admitted;
+  const { metrica: metric, metricas, anterior, linhas, de, ate } = comparison;
+  return text.compared({
+    metric, now: short(metricas[metric]), before: anterior ? short(anterior.metricas[metric]) : null, version: anterior?.versao,
+    rows: whole(linhas), from: day(de), to: day(ate),
+  });
+}
+
+function accuracyText(model, rates, { text, percent, day }) {
+  const all = rates.map(({ rate }) => rate);
+  return text.accuracyText({
+    model, from: day(rates[0].day), to: day(rates.at(-1).day), last: percent(all.at(-1)),
+    low: percent(Math.min(...all)), high: percent(Math.max(...all)),
+  });
+}
+
+/** One scale for the charts of all models. */
+function scaleOf(rates) {
+  const days = rates.map(({ day }) => day).sort();
+  const all = rates.map(({ rate }) => rate);
+  const range = [Math.min(RATES[0], ...all), Math.max(RATES[1], ...all)];
+  return { span: [days[0], days.at(-1)], range: [Math.floor(range[0] * 10) / 10, Math.ceil(range[1] * 10) / 10] };
+}
+
+/** The version that a key of this model's has, or nothing. */
+function newerVersion(key, name) {
+  const file = key.split("/").at(-1);
+  return file.startsWith(`${name}_`) ? file.slice(name.length + 1).split(".")[0] : "";
 }
 
 /** When a version was made: 20250729-2130 is in UTC. */
 function versionTime(version) {
-  const [, year, month, day, hour, minute, second = "00"] = /^(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)?$/.exec(version);
-  return `${year}-${month}-${day}T${hour}:${minute}:${second}Z`;
+  const [, hour, minute, second = "00"] = /-(\d\d)(\d\d)(\d\d)?$/.exec(version);
+  return `${versionDay(version)}T${hour}:${minute}:${second}Z`;
 }

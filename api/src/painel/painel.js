@@ -1,16 +1,20 @@
 // The page: which view is shown, in which language, and what happens when a new generation is served.
 
 import { showAsset } from "./asset.js";
-import { Refused, follow, readModels, readRecords, readRows } from "./data.js";
+import { Refused, follow, readEvaluations, readLack, readModels, readRows } from "./data.js";
+import { element } from "./dom.js";
 import { showModels } from "./models.js";
-import { AssetTable } from "./table.js";
+import { recordOf } from "./record.js";
+import { AssetTable, newestDay } from "./table.js";
 import { words as wordsOf } from "./words.js";
 
+/** How often what grows old is looked at. */
 const MINUTE = 60_000;
 const byId = (id) => document.getElementById(id);
 const open = (symbol) => { location.hash = `#/ativo/${encodeURIComponent(symbol)}`; };
 
-const state = { rows: null, models: null, records: {}, live: "connecting", trouble: null };
+/** `evaluations` are undefined until they were read. */
+const state = { rows: null, models: null, evaluations: undefined, live: "connecting", trouble: null, day: today() };
 const table = new AssetTable(byId("table"), byId("scroller"), open);
 let words = wordsOf(...preferred());
 
@@ -20,7 +24,7 @@ function preferred() {
   const language = chosen ?? document.documentElement.lang.slice(0, 2);
   if (!chosen) return [language, navigator.languages];
   // Who asked for a language reads numbers as it writes them, in the variety that the browser knows of.
-  return [language, navigator.languages.find((one) => one.startsWith(language)) ?? language];
+  return [language, [navigator.languages.find((one) => one.startsWith(language)) ?? language]];
 }
 
 function stored() {
@@ -66,32 +70,45 @@ function showState(live) {
 /** Everything that rests on what was read. */
 function showAll(fresh) {
   const { text, whole } = words;
-  const empty = byId("empty");
-  byId("scroller").hidden = byId("filters").hidden = state.rows === null;
+  byId("scroller").hidden = byId("filters").hidden = !state.rows?.rows.length;
   if (state.rows === null) {
-    empty.hidden = state.trouble === null;
-    empty.textContent = state.trouble === null ? "" : state.trouble.status === 503 && !state.trouble.seen ? text.cannotRead(state.trouble.message) : text.notYet;
+    showEmpty(state.trouble === null ? null : state.trouble.status === 503 ? text.notYet : text.cannotRead(state.trouble.message));
     return;
   }
-  const { rows, models } = state.rows;
-  showCount(table.show(state.rows, state.records, words, fresh));
+  const { rows } = state.rows;
+  showCount(table.show(state.rows, records(), words, fresh));
   showAge();
-  if (fresh) byId("news").textContent = text.newGeneration(whole(state.rows.generation), whole(rows.length));
-  if (state.models) showModels(byId("models"), state.models, state.records, words);
+  if (fresh) byId("news").textContent = text.newGeneration(whole(rows.length));
+  modelsInSight();
   byId("table").dataset.generation = state.rows.generation;
-  byId("table").dataset.models = models.length;
+}
+
+function modelsInSight() {
+  if (state.models && !byId("models").hidden) showModels(byId("models"), state.models, state.evaluations, words);
+}
+
+function records() {
+  return Object.fromEntries(state.models.models.map((name) => [name, state.evaluations && recordOf(state.evaluations[name])]));
+}
+
+function showEmpty(why) {
+  byId("empty").hidden = why === null;
+  byId("empty").textContent = why;
 }
 
 function showAge() {
   if (state.rows === null) return;
-  const { rows, models, generation, timestamp } = state.rows;
-  byId("summary").textContent = words.text.summary(words.whole(rows.length), words.whole(models.length), words.whole(generation), words.ago(timestamp));
+  const { text, whole, ago, day, daysAgo } = words;
+  const { rows, models, timestamp } = state.rows;
+  const newest = newestDay(rows);
+  const age = newest && daysAgo(newest);
+  byId("summary").replaceChildren(text.summary(whole(rows.length), whole(models.length), ago(timestamp)),
+    ...(newest ? [" · ", element("span", { class: age.isStale ? "stale" : null }, text.summaryData(day(newest), age.said))] : []));
 }
 
 function showCount(shown) {
   byId("count").textContent = words.text.countOf(words.whole(shown), words.whole(state.rows.rows.length));
-  byId("empty").hidden = shown > 0;
-  byId("empty").textContent = words.text.emptyFilter;
+  showEmpty(shown > 0 ? null : state.rows.rows.length ? words.text.emptyFilter : words.text.noneScored);
 }
 
 function filter() {
@@ -110,12 +127,55 @@ const refresh = oneAtATime(async () => {
   }
   const isNew = before !== undefined && state.rows?.generation !== before;
   showAll(isNew);
-  if (state.rows) {
-    state.records = await readRecords(state.models.models);
-    if (Object.values(state.records).some((record) => record !== null)) showAll(false);
+  if (state.trouble || !state.rows) return;
+  const evaluations = await readEvaluations(state.models.models).catch(() => state.evaluations);
+  if (JSON.stringify(evaluations) !== JSON.stringify(state.evaluations)) {
+    state.evaluations = evaluations;
+    table.judge(records());
+    modelsInSight();
   }
   if (isNew) route();
 });
+
+/** What changes although no generation comes: ages, days, and whether the server is up to date itself. */
+async function tick() {
+  if (document.hidden) return;
+  showAge();
+  if (state.day !== today()) {
+    state.day = today();
+    showAll(false);
+  }
+  // Whether there is a connection at all is told beside the title.
+  const lack = await readLack().catch(() => null);
+  byId("lack").hidden = lack === null;
+  byId("lack").textContent = lack === null ? "" : words.text.degraded(words.ago(Date.now() - 1000 * lack));
+}
+
+let stopFollowing = null;
+
+/**
+ * Follows the generations while somebody looks. A browser has six connections to a server for all of its tabs: those in
+ * the background must not hold one each. Who comes back is told at once what is current.
+ */
+function followInSight() {
+  if (document.hidden) {
+    stopFollowing?.();
+    stopFollowing = null;
+  } else {
+    stopFollowing ??= follow((generation) => {
+      if (generation !== state.rows?.generation) refresh();
+    }, (live) => {
+      showState(live);
+      if (live !== "live") return;
+      if (state.trouble) refresh();
+      tick();
+    });
+  }
+}
+
+function today() {
+  return new Date().toISOString().slice(0, 10);
+}
 
 function oneAtATime(work) {
   let running = false;
@@ -148,7 +208,7 @@ function route(moved = false) {
     if (link.dataset.view === (view === "asset" ? "assets" : view)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const asset = symbol ? decodeURIComponent(symbol).toUpperCase() : null;
+  const asset = symbol ? decoded(symbol).toUpperCase() : null;
   table.mark(asset);
   if (asset) {
     const { hash } = location;
@@ -156,9 +216,18 @@ function route(moved = false) {
   } else {
     delete byId("asset").dataset.symbol;
   }
+  modelsInSight();
   if (!moved) return;
   if (view === "assets" && before) table.focus(before);
   else byId(`${view}-heading`)?.focus();
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function close() {
@@ -176,8 +245,7 @@ addEventListener("hashchange", () => route(true));
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !byId("asset").hidden) close();
 });
-setInterval(showAge, MINUTE);
+document.addEventListener("visibilitychange", followInSight);
+setInterval(tick, MINUTE);
 refresh();
-follow((generation) => {
-  if (generation !== state.rows?.generation) refresh();
-}, showState);
+followInSight();

@@ -1,27 +1,97 @@
-// How often a model was right, and how sure that is.
+// How often a model was right, how sure that is, and whether it may have known the answers.
 
 const Z = 1.96;
 
-/** What a record says of directions: the rate, the bounds of its 95 % interval and the number of cases; or null. */
-export function hits(record) {
-  const cases = record?.previsoes;
-  const rate = record?.acerto_direcional;
-  if (typeof rate !== "number" || !(cases > 0)) return null;
-  // Wilson's interval, which holds for few cases and for rates near 0 and 1 (Wilson 1927).
+/** Of fewer days than these it cannot be told how much assets move together. */
+const FEW_DAYS = 5;
+
+/** Over how many days the accuracy over time is averaged. */
+export const WINDOW = 30;
+
+/** The day of a version such as 20250729-2130. */
+export const versionDay = (version) => `${version.slice(0, 4)}-${version.slice(4, 6)}-${version.slice(6, 8)}`;
+
+/**
+ * Whether a version may have been trained on the row of a day: its outcome, the next day's close, was known when the
+ * version was made.
+ */
+export const isSeen = (day, version) => day < versionDay(version);
+
+/** The days of an evaluation that tell of directions. */
+export function daysOf(evaluation) {
+  return Object.entries(evaluation?.por_dia ?? {})
+    .map(([day, { previsoes, acerto_direcional: rate }]) => ({ day, cases: previsoes, hits: rate * previsoes }))
+    .filter(({ cases, hits }) => cases > 0 && Number.isFinite(hits));
+}
+
+/** Days' hits together: the rate, the bounds of its 95 % interval, and the number of cases and of days; or null. */
+export function together(days) {
+  const total = (of) => days.reduce((sum, day) => sum + of(day), 0);
+  const cases = total((day) => day.cases);
+  if (!(cases > 0)) return null;
+  const rate = total((day) => day.hits) / cases;
+  // Assets rise and fall together, so the predictions of one day tell less than their number says. They count as many as
+  // would vary alike from day to day if they were independent (Kish's design effect, 1965).
+  const varied = total((day) => (day.hits - rate * day.cases) ** 2);
+  const effect = Math.max(varied / (cases * rate * (1 - rate)) || 1, 1);
+  return { rate, cases, days: days.length, ...wilson(rate, days.length < FEW_DAYS ? days.length : cases / effect) };
+}
+
+/** Wilson's interval, which holds for few cases and for rates near 0 and 1 (Wilson 1927). */
+function wilson(rate, cases) {
   const spread = Z * Math.sqrt((rate * (1 - rate)) / cases + (Z * Z) / (4 * cases * cases));
   const scale = 1 + (Z * Z) / cases;
   const middle = rate + (Z * Z) / (2 * cases);
-  return { rate, cases, low: Math.max((middle - spread) / scale, 0), high: Math.min((middle + spread) / scale, 1) };
+  return { low: Math.max((middle - spread) / scale, 0), high: Math.min((middle + spread) / scale, 1) };
+}
+
+/**
+ * A model's record over all assets: of the days that it cannot have been trained on, or else of all, which are then
+ * `seen`; null where nothing is known.
+ */
+export function recordOf(evaluation) {
+  if (!evaluation) return null;
+  return chosen(daysOf(evaluation), evaluation.versao);
+}
+
+/** The same for one asset, from what was predicted of it and what came. */
+export function assetRecord(predicted, version) {
+  const days = predicted.filter((point) => point.hit !== null)
+    .map((point) => ({ day: point.day, cases: 1, hits: point.hit ? 1 : 0, error: point.value === null ? null : Math.abs(point.value - point.came), came: point.came }));
+  return days.length ? chosen(days, version) : null;
+}
+
+function chosen(days, version) {
+  const unseen = days.filter(({ day }) => !isSeen(day, version));
+  const used = unseen.length ? unseen : days;
+  const record = together(used);
+  if (!record) return null;
+  const errors = used.filter(({ error }) => Number.isFinite(error));
+  const mean = (of) => (errors.length ? errors.reduce((sum, day) => sum + of(day), 0) / errors.length : null);
+  return { ...record, seen: !unseen.length, version, error: mean((day) => day.error), share: mean((day) => day.error / day.came) };
+}
+
+/** How the rate went: at each day that of the last days up to it. */
+export function overTime(days, window = WINDOW) {
+  const rates = days.map(({ day }, place) => ({ day, ...together(days.slice(Math.max(place + 1 - window, 0), place + 1)) }));
+  // The first few would be nearly all interval.
+  return rates.slice(Math.max(Math.min(FEW_DAYS, rates.length) - 1, 0));
 }
 
 /** A record in a few words. It is never silent: what has no record is said to have none. */
-export function shortRecord(record, { text, percent }) {
-  const found = hits(record);
-  return found ? text.shortRecord(percent(found.rate), percent(found.low), percent(found.high)) : text.noRecord;
+export function shortRecord(record, { text, percent, percents }) {
+  if (record === undefined) return text.readingRecord;
+  if (record === null) return text.noRecord;
+  if (record.seen) return text.seenRecord(percent(record.rate));
+  return text.shortRecord(percent(record.rate), percents(record.low, record.high));
 }
 
-export function fullRecord(record, { text, percent, whole }) {
-  const found = hits(record);
-  if (!found) return text.noRecord;
-  return text.record(percent(found.rate), percent(found.low), percent(found.high), whole(found.cases));
+/** A record in a sentence. `inForce` is the version that is asked now. */
+export function fullRecord(record, { text, percent, percents, whole }, inForce) {
+  if (record === undefined) return text.readingRecord;
+  if (record === null) return text.noRecord;
+  const other = inForce && inForce !== record.version ? text.otherVersion(record.version) : "";
+  if (record.seen) return text.seenInFull(percent(record.rate), whole(record.cases)) + other;
+  const chance = record.low <= 0.5 && record.high >= 0.5 ? text.likeChance : "";
+  return text.record(percent(record.rate), percents(record.low, record.high), whole(record.cases)) + chance + other;
 }

@@ -2,11 +2,10 @@
 
 import { element } from "./dom.js";
 import { shortRecord } from "./record.js";
+import { isPlausible } from "./words.js";
 
 /** Rows beyond either edge, so that a quick scroll shows no gap. */
 const MARGIN = 12;
-
-const COLLATOR = new Intl.Collator("en", { numeric: true });
 
 const VERDICTS = {
   all: () => true,
@@ -21,7 +20,13 @@ export class AssetTable {
   #rows = []; #shown = []; #models = []; #records = {}; #words;
   #sort = { key: "symbol", descending: false };
   #filter = { search: "", verdict: "all" };
-  #drawn = new Map(); #range = null; #rowHeight = 44; #current = null; #fresh = false;
+  /** The rows that exist, by symbol, and which of those that are shown they are; null if all are to be made anew. */
+  #drawn = new Map(); #range = null;
+  #above = space(); #below = space();
+  #rowHeight = 42; #current = null;
+  /** The symbols whose predictions are others than before. */
+  #changed = new Set();
+  #newest = "";
 
   /** `open` is called with the symbol that somebody chose. */
   constructor(table, scroller, open) {
@@ -35,18 +40,25 @@ export class AssetTable {
     table.tHead.addEventListener("click", (event) => this.#sorted(event));
   }
 
-  /** Shows these rows. `fresh` marks them as changed. */
+  /** Shows these rows. `fresh` marks those that changed. */
   show({ rows, models }, records, words, fresh) {
-    [this.#rows, this.#models, this.#records, this.#words, this.#fresh] = [rows, models, records, words, fresh];
-    this.#table.setAttribute("aria-colcount", 4 + models.length);
+    this.#changed = fresh ? changed(this.#rows, rows) : new Set();
+    [this.#rows, this.#models, this.#records, this.#words] = [rows, models, records, words];
+    this.#newest = newestDay(rows);
     this.#drawHead();
     return this.#choose();
+  }
+
+  /** Shows how right the models were. */
+  judge(records) {
+    this.#records = records;
+    this.#drawHead();
   }
 
   /** Shows only rows with this text in their symbol and this verdict; gives their number. */
   filter(filter) {
     this.#filter = filter;
-    this.#fresh = false;
+    this.#changed.clear();
     this.#scroller.scrollTop = 0;
     return this.#choose();
   }
@@ -70,7 +82,8 @@ export class AssetTable {
     this.#shown = this.#rows.filter((row) => row.symbol.includes(search) && fits(row));
     const { key, descending } = this.#sort;
     const keyed = this.#shown.map((row) => [sortKey(row, key), row]);
-    keyed.sort(([a, one], [b, other]) => compare(a, b, descending) || COLLATOR.compare(one.symbol, other.symbol));
+    // Rows come in the order of their symbols, and those that are alike stay in it.
+    keyed.sort(([a], [b]) => compare(a, b, descending));
     this.#shown = keyed.map(([, row]) => row);
     this.#table.setAttribute("aria-rowcount", this.#shown.length + 1);
     this.#range = null;
@@ -82,18 +95,19 @@ export class AssetTable {
   #drawHead() {
     const { text } = this.#words;
     const columns = [
-      ["symbol", text.asset], ["close", text.lastClose], ["verdict", text.agreement],
-      ...this.#models.map((model, place) => [place, model.modelo, shortRecord(this.#records[model.modelo], this.#words)]),
-      ["day", text.dataUntil],
+      ["symbol", text.asset, "symbol"], ["close", text.lastClose, "close"], ["verdict", text.agreement, "verdict"],
+      ...this.#models.map((model, place) => [place, model.modelo, "model", this.#records[model.modelo]]),
+      ["day", text.dataUntil, "day"],
     ];
-    const cells = columns.map(([key, name, record]) => {
+    const cells = columns.map(([key, name, kind, record]) => {
       const sorted = this.#sort.key === key;
       const direction = sorted ? (this.#sort.descending ? "descending" : "ascending") : "none";
-      return element("th", { scope: "col", "aria-sort": direction },
+      return element("th", { scope: "col", "aria-sort": direction, class: kind },
         element("button", { type: "button", "data-key": key }, name),
-        record ? element("span", { class: "small" }, record) : null);
+        kind === "model" ? element("span", { class: record?.seen ? "small seen" : "small" }, shortRecord(record, this.#words)) : null);
     });
     const focused = this.#table.tHead.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    this.#table.querySelector("colgroup").replaceChildren(...columns.map(([, , kind]) => element("col", { class: kind })));
     this.#table.tHead.replaceChildren(element("tr", { "aria-rowindex": 1 }, ...cells));
     if (focused !== null) this.#table.tHead.querySelector(`[data-key="${focused}"]`)?.focus();
   }
@@ -105,42 +119,59 @@ export class AssetTable {
     const sight = Math.floor(scrollTop / this.#rowHeight);
     const first = Math.max(Math.min(sight, this.#shown.length - visible) - MARGIN, 0);
     const last = Math.min(first + visible + 2 * MARGIN, this.#shown.length);
-    // What is drawn is drawn anew when half of the margin is used up.
     const before = this.#range;
+    // The rows that exist do for now unless half of their margin is used up.
     if (before && Math.abs(before.first - first) < MARGIN / 2 && before.last - before.first === last - first) return;
     this.#range = { first, last };
-    const held = document.activeElement?.closest?.("tr")?.dataset.symbol;
-    const drawn = new Map();
-    for (let place = first; place < last; place += 1) {
-      const row = this.#shown[place];
-      const node = this.#drawn.get(row.symbol) ?? this.#rowOf(row);
-      node.setAttribute("aria-rowindex", place + 2);
-      drawn.set(row.symbol, node);
-    }
-    this.#drawn = drawn;
     const body = this.#table.tBodies[0];
-    const hadFocus = body.contains(document.activeElement);
-    body.replaceChildren(space(first * this.#rowHeight), ...drawn.values(), space((this.#shown.length - last) * this.#rowHeight));
-    const measured = drawn.values().next().value?.getBoundingClientRect().height;
-    if (measured) this.#rowHeight = measured;
+    const held = body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.symbol : null;
+    if (before && first < before.last && last > before.first) this.#move(before, first, last);
+    else this.#fill(first, last);
+    this.#above.firstChild.style.height = `${first * this.#rowHeight}px`;
+    this.#below.firstChild.style.height = `${(this.#shown.length - last) * this.#rowHeight}px`;
     // The focus does not get lost with its row.
-    if (hadFocus) (drawn.get(held)?.querySelector("a") ?? this.#scroller).focus({ preventScroll: true });
+    if (held && !body.contains(document.activeElement)) (this.#drawn.get(held)?.querySelector("a") ?? this.#scroller).focus({ preventScroll: true });
   }
 
-  #rowOf(row) {
-    const { text, price, daysAgo, day } = this.#words;
+  /** Makes all rows of a range anew. */
+  #fill(first, last) {
+    this.#drawn.clear();
+    const rows = this.#shown.slice(first, last).map((_, place) => this.#rowAt(first + place));
+    this.#table.tBodies[0].replaceChildren(this.#above, ...rows, this.#below);
+    const height = rows[0]?.getBoundingClientRect().height;
+    if (height) this.#rowHeight = height;
+  }
+
+  /** Adds and removes rows at the ends, and leaves those between alone. */
+  #move(before, first, last) {
+    const remove = (place) => {
+      const { symbol } = this.#shown[place];
+      this.#drawn.get(symbol).remove();
+      this.#drawn.delete(symbol);
+    };
+    for (let place = before.first; place < Math.min(first, before.last); place += 1) remove(place);
+    for (let place = Math.max(last, before.first); place < before.last; place += 1) remove(place);
+    for (let place = Math.min(before.first, last) - 1; place >= first; place -= 1) this.#above.after(this.#rowAt(place));
+    for (let place = Math.max(before.last, first); place < last; place += 1) this.#below.before(this.#rowAt(place));
+  }
+
+  #rowAt(place) {
+    const row = this.#shown[place];
+    const { text, price, daysAgo, numericDay } = this.#words;
     const age = row.day === null ? null : daysAgo(row.day);
-    const node = element("tr", { "data-symbol": row.symbol, class: this.#fresh ? "fresh" : null },
-      element("th", { scope: "row" }, element("a", { href: `#/ativo/${encodeURIComponent(row.symbol)}` }, row.symbol)),
-      element("td", {}, row.close === null ? missing(text.noClose) : price(row.close)),
-      element("td", {}, row.rises ? element("span", { class: "up" }, text.riseCount(row.rises)) : null,
-        row.rises && row.falls ? element("br") : null,
-        row.falls ? element("span", { class: "down" }, text.fallCount(row.falls)) : null,
+    // How old the newest are is told above; what lags behind them is told here.
+    const lags = row.day < this.#newest ? "small stale" : "small";
+    const count = (number, kind, word) => (number ? element("span", { class: kind }, number, element("span", { class: "unseen" }, ` ${word} `)) : null);
+    const node = element("tr", { "data-symbol": row.symbol, "aria-rowindex": place + 2, class: this.#changed.has(row.symbol) ? "fresh" : null },
+      element("th", { scope: "row" }, element("a", { href: `#/ativo/${encodeURIComponent(row.symbol)}` }, row.symbol),
+        element("span", { class: "small narrow" }, row.close === null ? text.noClose : price(row.close))),
+      element("td", { class: "close" }, row.close === null ? missing(text.noClose) : price(row.close)),
+      element("td", { class: "verdict" }, count(row.rises, "up", text.upwards), count(row.falls, "down", text.downwards),
         row.rises + row.falls === 0 ? missing("—") : null),
-      ...row.said.map((said) => element("td", {}, ...outcomeParts(said, this.#words))),
-      element("td", {}, age === null ? missing("—")
-        : element("span", {}, day(row.day), element("span", { class: age.days > 2 ? "small stale" : "small" }, age.said))));
+      ...row.said.map((said) => element("td", { class: "model" }, ...outcomeParts(said, this.#words))),
+      element("td", { class: "day" }, age === null ? missing("—") : numericDay(row.day), age === null ? null : element("span", { class: lags }, age.said)));
     markRow(node, row.symbol === this.#current);
+    this.#drawn.set(row.symbol, node);
     return node;
   }
 
@@ -174,7 +205,7 @@ export class AssetTable {
     const key = /^\d+$/.test(name) ? Number(name) : name;
     // Numbers begin with the largest, which is what one looks for.
     this.#sort = { key, descending: this.#sort.key === key ? !this.#sort.descending : key !== "symbol" };
-    this.#fresh = false;
+    this.#changed.clear();
     this.#drawHead();
     this.#scroller.scrollTop = 0;
     this.#choose();
@@ -187,20 +218,33 @@ export function outcomeParts(said, { text, price, change, chance }) {
   if (said.chance !== undefined) {
     const bar = element("span", { class: said.chance < 0.5 ? "chance fall" : "chance", "aria-hidden": "true" }, element("i"));
     bar.style.setProperty("--p", `${100 * said.chance}%`);
-    return [chance(said.chance), element("span", { class: "small" }, bar)];
+    return [element("span", { class: said.rise ? "up" : "down" }, chance(said.chance)), element("span", { class: "small" }, bar)];
   }
   const close = element("span", { class: "small" }, price(said.predicted));
   if (said.change === null) return [missing(text.noClose), close];
-  return [element("span", { class: direction(said.change) }, change(said.change)), close];
+  return [changeText(said.change, change), close];
 }
 
-const direction = (change) => (change > 0 ? "up" : change < 0 ? "down" : null);
+/** A change with its direction; what no asset does in a day is shown as the doubtful thing it is. */
+export function changeText(value, change) {
+  const direction = value > 0 ? "up" : value < 0 ? "down" : null;
+  return element("span", { class: isPlausible(value) ? direction : `${direction} doubtful` }, change(value));
+}
+
 const missing = (why) => element("span", { class: "none" }, why);
 
-function space(height) {
-  const row = element("tr", { class: "space", "aria-hidden": "true" }, element("td"));
-  row.firstChild.style.height = `${height}px`;
-  return row;
+function space() {
+  return element("tr", { class: "space", "aria-hidden": "true" }, element("td"));
+}
+
+/** The newest day of which data are, or an empty text. */
+export const newestDay = (rows) => rows.reduce((newest, row) => (row.day > newest ? row.day : newest), "");
+
+/** The symbols of which something else is said than before. */
+function changed(before, rows) {
+  const known = new Map(before.map((row) => [row.symbol, row]));
+  const said = (row) => row && JSON.stringify([row.close, row.day, row.said]);
+  return new Set(rows.filter((row) => said(known.get(row.symbol)) !== said(row)).map((row) => row.symbol));
 }
 
 function markRow(row, isCurrent) {
@@ -218,6 +262,6 @@ function sortKey(row, key) {
 /** What is missing comes last, whichever way the others go. */
 function compare(a, b, descending) {
   if (a === null || b === null) return (a === null) - (b === null);
-  const order = typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
+  const order = Number(a > b) - Number(a < b);
   return descending ? -order : order;
 }

@@ -74,12 +74,27 @@ impl Page {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.command(domain, json!({})).await;
         }
-        let agent = page.command("Browser.getVersion", json!({})).await["userAgent"].clone();
-        let agent = json!({"userAgent": agent, "acceptLanguage": look.language});
-        page.command("Emulation.setUserAgentOverride", agent).await;
+        page.speak(look.language).await;
         page.look(look).await;
-        page.command("Page.navigate", json!({"url": url})).await;
+        page.visit(url).await;
         page
+    }
+
+    /// Goes to another address, from nowhere.
+    pub(crate) async fn visit(&mut self, url: &str) {
+        for url in ["about:blank", url] {
+            self.command("Page.navigate", json!({"url": url})).await;
+        }
+        if url != "about:blank" {
+            self.until("location.href !== 'about:blank' && document.readyState !== 'loading'").await;
+        }
+    }
+
+    /// Reads numbers and texts as people of other languages do, from the next page on.
+    pub(crate) async fn speak(&mut self, language: &str) {
+        let agent = self.command("Browser.getVersion", json!({})).await["userAgent"].clone();
+        let agent = json!({"userAgent": agent, "acceptLanguage": language});
+        self.command("Emulation.setUserAgentOverride", agent).await;
     }
 
     /// Changes size and colours.
@@ -88,6 +103,15 @@ impl Page {
         self.command("Emulation.setDeviceMetricsOverride", size).await;
         let scheme = json!({"name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" }});
         self.command("Emulation.setEmulatedMedia", json!({"features": [scheme]})).await;
+    }
+
+    /// Puts the page into the background, as another tab in front of it does, or back to the front.
+    pub(crate) async fn hide(&mut self, hidden: bool) {
+        self.value(&format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        ))
+        .await;
     }
 
     /// Sends a command and gives its result.
@@ -149,6 +173,7 @@ impl Page {
             "Tab" => 9,
             "Enter" => 13,
             "Escape" => 27,
+            "Backspace" => 8,
             "End" => 35,
             "Home" => 36,
             "ArrowUp" => 38,
@@ -160,6 +185,15 @@ impl Page {
             let event =
                 json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
             self.command("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// Presses and releases the key of a character.
+    pub(crate) async fn key(&mut self, character: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { character } else { "" };
+            self.command("Input.dispatchKeyEvent", json!({"type": kind, "key": character, "text": text}))
+                .await;
         }
     }
 

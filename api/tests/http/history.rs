@@ -8,9 +8,14 @@ use shared::{
     Evaluation, HistoryStore, MemoryStore, Metrics, ModelHistory, RunId, ScoredDay, TrackRecord,
     answer::Number,
 };
-use tokio::net::TcpListener;
 
 use crate::server::{Server, TIMESTAMP, snapshot};
+
+/// A server that tells of days that are over, and has no predictions yet.
+pub(crate) async fn serving_histories(store: Arc<MemoryStore>) -> Server {
+    let api = Api::new(Arc::clone(&store) as _).with_histories(Arc::clone(&store) as _);
+    Server::begin(api.with_settings(Settings::default()), store, "127.0.0.1:0").await
+}
 
 /// A server whose store has what a backfill left of BTC.
 pub(crate) async fn server() -> Server {
@@ -49,14 +54,7 @@ pub(crate) async fn server() -> Server {
     store.put_track_record(&"regressor_old".parse().unwrap(), &record).await.unwrap();
     store.put_track_record(&"regressor_rf".parse().unwrap(), &record).await.unwrap();
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let api = Api::new(Arc::clone(&store) as _).with_histories(Arc::clone(&store) as _);
-    let (shutdown, stop) = tokio::sync::oneshot::channel();
-    let ended = tokio::spawn(api.with_settings(Settings::default()).serve(listener, async {
-        let _ = stop.await;
-    }));
-    let server = Server { address, store, shutdown, ended };
+    let server = serving_histories(store).await;
     server.publish(snapshot(7)).await;
     server
 }

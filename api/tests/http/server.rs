@@ -12,7 +12,11 @@ use shared::{
     AssetPredictions, Comparison, Contender, Generation, MemoryStore, Outcome, Prediction, PredictionFailure,
     PredictionStore, RejectedArtifact, ServedModel, Snapshot, TraceId,
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 use crate::documented;
 
@@ -53,12 +57,17 @@ impl Server {
 impl<Store: PredictionStore> Server<Store> {
     /// A server over a store.
     pub(crate) async fn over(store: Arc<Store>, reload: Option<Arc<dyn Reload>>, settings: Settings) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let mut api = Api::new(Arc::clone(&store) as Arc<dyn PredictionStore>).with_settings(settings);
         if let Some(reload) = reload {
             api = api.with_reload(reload);
         }
+        Self::begin(api, store, "127.0.0.1:0").await
+    }
+
+    /// An API over a store, at an address.
+    pub(crate) async fn begin(api: Api, store: Arc<Store>, address: impl ToSocketAddrs) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (shutdown, stop) = oneshot::channel();
         let ended = tokio::spawn(api.serve(listener, async {
             let _ = stop.await;
