@@ -1,5 +1,6 @@
 //! The dashboard, in a browser.
 
+mod day;
 mod look;
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
