@@ -72,7 +72,9 @@ function showAll(fresh) {
   const { text, whole } = words;
   byId("scroller").hidden = byId("filters").hidden = !state.rows?.rows.length;
   if (state.rows === null) {
-    showEmpty(state.trouble === null ? null : state.trouble.status === 503 ? text.notYet : text.cannotRead(state.trouble.message));
+    const { trouble, models } = state;
+    showEmpty(trouble === null ? null : trouble.status === 503 && models === null ? text.notYet : text.cannotRead(trouble.message));
+    modelsInSight();
     return;
   }
   const { rows } = state.rows;
@@ -118,20 +120,19 @@ function filter() {
 /** Reads what is served now and shows it. Whoever calls while this goes on gets one more round. */
 const refresh = oneAtATime(async () => {
   const before = state.rows?.generation;
-  try {
-    const [rows, models] = await Promise.all([readRows(), readModels()]);
-    [state.rows, state.models, state.trouble] = [rows, models, null];
-  } catch (refused) {
-    if (!(refused instanceof Refused)) throw refused;
-    state.trouble = refused;
-  }
+  const [rows, models] = await Promise.allSettled([readRows(), readModels()]);
+  // There may be models without a table, where the assets are more than the server compares.
+  if (models.status === "fulfilled") state.models = models.value;
+  state.trouble = rows.reason ?? models.reason ?? null;
+  if (state.trouble === null) state.rows = rows.value;
+  else if (!(state.trouble instanceof Refused)) throw state.trouble;
   const isNew = before !== undefined && state.rows?.generation !== before;
   showAll(isNew);
-  if (state.trouble || !state.rows) return;
+  if (state.models === null) return;
   const evaluations = await readEvaluations(state.models.models).catch(() => state.evaluations);
   if (JSON.stringify(evaluations) !== JSON.stringify(state.evaluations)) {
     state.evaluations = evaluations;
-    table.judge(records());
+    if (state.rows) table.judge(records());
     modelsInSight();
   }
   if (isNew) route();

@@ -129,6 +129,24 @@ async fn before_the_first_predictions_and_without_any_model_the_page_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_assets_are_too_many_for_a_table_models_and_single_assets_are_shown() {
+    let Some(browser) = installed() else { return };
+    let settings = Settings { memory_budget: 1_000, ..Settings::default() };
+    let server = Server::over(Arc::new(Distant::default()), None, settings).await;
+    server.publish(many(1, 10)).await;
+    let mut page = Page::open(browser, &format!("http://{}/painel", server.address), DESK).await;
+    let notice =
+        "document.querySelector('#empty').checkVisibility() && document.querySelector('#empty').textContent";
+    page.until(&format!("String({notice}).startsWith('Não foi possível ler as previsões: ')")).await;
+    page.value("location.hash = '#/modelos'").await;
+    page.until("document.querySelectorAll('#models article').length === 5").await;
+    page.value("location.hash = '#/ativo/BTC'").await;
+    page.until("document.querySelectorAll('#asset tbody tr').length === 5").await;
+    page.complaints.retain(|complaint| !complaint.contains("503"));
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_asset_that_there_is_not_is_said_not_to_be_whatever_its_name() {
     let Some(browser) = installed() else { return };
     let server = Server::serving(many(1, 10)).await;
