@@ -2,6 +2,7 @@
 
 mod day;
 mod look;
+mod speed;
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
