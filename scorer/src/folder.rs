@@ -120,6 +120,12 @@ impl ObjectWriter for FolderStore {
         let written = self.on_a_blocking_thread(move |store| store.folder.write(&asked, &content)).await;
         written.unwrap_or_else(|error| Err(self.folder.unwritable(key, error.into())))
     }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        let asked = key.to_owned();
+        let removed = self.on_a_blocking_thread(move |store| store.folder.remove(&asked)).await;
+        removed.unwrap_or_else(|error| Err(self.folder.unremovable(key, error.into())))
+    }
 }
 
 enum Attempt {
@@ -213,6 +219,25 @@ impl Folder {
         })
     }
 
+    fn remove(&self, key: &str) -> Result<(), ObjectError> {
+        let path = self.path_of(key)?;
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.unremovable(key, error)),
+            // A link is removed itself, wherever it leads; what leads to it has to be inside.
+            Ok(metadata) if metadata.is_dir() => return Err(self.invalid(key)),
+            Ok(_) => {}
+        }
+        if !path.parent().is_some_and(|folder| self.leads_inside(folder)) {
+            return Err(self.invalid(key));
+        }
+        match fs::remove_file(&path) {
+            // Somebody else was quicker.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|error| self.unremovable(key, error)),
+        }
+    }
+
     /// The path of a key that [`Self::walk_into`] could have given.
     fn path_of(&self, key: &str) -> Result<PathBuf, ObjectError> {
         let parts: Vec<&str> = key.split('/').collect();
@@ -237,6 +262,10 @@ impl Folder {
 
     fn unwritable(&self, key: &str, error: io::Error) -> ObjectError {
         ObjectError::Write { bucket: self.name.clone(), key: key.to_owned(), source: error.into() }
+    }
+
+    fn unremovable(&self, key: &str, error: io::Error) -> ObjectError {
+        ObjectError::Delete { bucket: self.name.clone(), key: key.to_owned(), source: error.into() }
     }
 
     fn unreadable(&self, key: &str, error: impl Into<io::Error>) -> ObjectError {
@@ -326,9 +355,11 @@ mod tests {
         let hostile =
             ["../etc/passwd", "models/../models/a.joblib", "/etc/passwd", "", "models//a.joblib", "."];
         for key in hostile {
-            let error = store.open(key).await.err().unwrap();
-            assert!(matches!(error, ObjectError::InvalidKey { .. }), "{key:?}: {error}");
+            for error in [store.open(key).await.err(), store.delete(key).await.err()] {
+                assert!(matches!(error, Some(ObjectError::InvalidKey { .. })), "{key:?}: {error:?}");
+            }
         }
+        assert!(matches!(store.delete("models").await, Err(ObjectError::InvalidKey { .. })));
         assert!(matches!(store.open("models").await, Err(ObjectError::InvalidKey { .. })));
     }
 
@@ -344,6 +375,12 @@ mod tests {
         assert_eq!(keys(&store, "models/"), ["models/a.joblib", "models/inside.joblib"]);
         assert!(store.open("models/inside.joblib").await.is_ok());
         assert!(matches!(store.open("models/outside.joblib").await, Err(ObjectError::InvalidKey { .. })));
+        symlink(elsewhere.path(), folder.path().join("elsewhere")).unwrap();
+        assert!(matches!(store.delete("elsewhere/secret").await, Err(ObjectError::InvalidKey { .. })));
+        store.delete("models/outside.joblib").await.unwrap();
+        assert!(
+            elsewhere.path().join("secret").exists() && !folder.path().join("models/outside.joblib").exists()
+        );
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError>;
 }
 
-/// Where objects are left in the same bucket, for whoever looks there: the half of the seam that only few need, with
+/// Where objects are left in the same bucket, and removed again, for whoever looks there: the half of the seam that only few need, with
 /// rights of its own.
 #[async_trait]
 pub trait ObjectWriter: Send + Sync + 'static {
@@ -34,6 +34,12 @@ pub trait ObjectWriter: Send + Sync + 'static {
     /// # Errors
     /// It cannot be written, or no object can have that key.
     async fn put(&self, key: &str, content: Bytes) -> Result<(), ObjectError>;
+
+    /// Removes the object of that key. That there is none is no error, so that it may be repeated.
+    ///
+    /// # Errors
+    /// It cannot be removed, or no object can have that key.
+    async fn delete(&self, key: &str) -> Result<(), ObjectError>;
 }
 
 /// The content of an object as a stream. Reading blocks, so that it belongs on a thread that may.
@@ -110,6 +116,16 @@ pub enum ObjectError {
     /// The object could not be written.
     #[error("{key:?} in bucket {bucket:?} cannot be written")]
     Write {
+        /// The bucket.
+        bucket: String,
+        /// The object's key.
+        key: String,
+        /// What stood in the way.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object could not be removed.
+    #[error("{key:?} in bucket {bucket:?} cannot be removed")]
+    Delete {
         /// The bucket.
         bucket: String,
         /// The object's key.

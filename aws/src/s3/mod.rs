@@ -131,6 +131,17 @@ impl ObjectWriter for S3Bucket {
             Err(error) => Err(ObjectError::Write { bucket, key: asked, source: error.into() }),
         }
     }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        let (bucket, asked) = (self.name.to_string(), key.to_owned());
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(ObjectError::InvalidKey { bucket, key: asked });
+        }
+        match self.client.delete_object().bucket(&bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ObjectError::Delete { bucket, key: asked, source: error.into() }),
+        }
+    }
 }
 
 /// The longest key of an object, in bytes.

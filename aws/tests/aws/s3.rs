@@ -31,11 +31,14 @@ async fn a_bucket_can_be_written_to() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_names_bucket_and_key() {
+async fn what_cannot_be_written_or_removed_names_bucket_and_key() {
     let store = S3Bucket::new(&Ministack::shared().config().await, "no-such-bucket");
     let error = store.put("predictions/a", "content".into()).await.unwrap_err();
     assert!(matches!(error, ObjectError::Write { .. }), "{error:?}");
     assert!(chain(&error).contains(r#""predictions/a" in bucket "no-such-bucket""#), "{}", chain(&error));
+    let error = store.delete("predictions/a").await.unwrap_err();
+    assert!(matches!(error, ObjectError::Delete { .. }), "{error:?}");
+    assert!(chain(&error).contains("NoSuchBucket"), "{}", chain(&error));
 }
 
 #[tokio::test]

@@ -135,8 +135,20 @@ pub async fn object_writer<S: ObjectStore + ObjectWriter>(make: impl AsyncFn() -
         });
         assert!(read.await.unwrap() == content, "{} bytes", content.len());
     }
-    let invalid = store.put("", Bytes::new()).await;
-    assert!(matches!(invalid, Err(ObjectError::InvalidKey { .. })), "{invalid:?}");
+    let neighbour = "predictions/regressor_rf/20250729-2130/dt=2025-02-20/part-00001.parquet";
+    store.put(neighbour, Bytes::from_static(b"three")).await.unwrap();
+    for attempt in ["removed", "removed before"] {
+        store.delete(key).await.unwrap();
+        let listed = store.list("predictions/").await.unwrap();
+        let keys: Vec<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, [neighbour], "{attempt}");
+        let opened = store.open(key).await.err();
+        assert!(matches!(opened, Some(ObjectError::NotFound { .. })), "{attempt}: {opened:?}");
+    }
+    store.delete("nothing/like/it").await.unwrap();
+    for invalid in [store.put("", Bytes::new()).await, store.delete("").await] {
+        assert!(matches!(invalid, Err(ObjectError::InvalidKey { .. })), "{invalid:?}");
+    }
 }
 
 /// The suite for event sources; `make` gives a new bucket, and a source of its changes, each time it is called.
