@@ -147,7 +147,8 @@ class Schemas(EachInstallation):
             (Path(folder) / "check.ts").write_text("\n".join(lines))
             (Path(folder) / "check.mjs").write_text("\n".join(checks))
             options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022"]
-            for command in (["node", "../node_modules/typescript/bin/tsc", *options, "check.ts"], ["node", "check.mjs"]):
+            node = Path(os.environ["SCHEMAS"]) / "bin/node"
+            for command in ([node, "../node_modules/typescript/bin/tsc", *options, "check.ts"], [node, "check.mjs"]):
                 checked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
                 if checked.returncode != 0:
                     return checked.stdout + checked.stderr

