@@ -33,7 +33,8 @@ locals {
 
     backfill = concat(local.list, [
       { Effect = "Allow", Action = ["s3:GetObject"], Resource = concat(local.inputs, ["${local.bucket_arn}/predictions/*"]) },
-      { Effect = "Allow", Action = ["s3:PutObject"], Resource = ["${local.bucket_arn}/predictions/*"] },
+      # It removes parts that were split in another way.
+      { Effect = "Allow", Action = ["s3:PutObject", "s3:DeleteObject"], Resource = ["${local.bucket_arn}/predictions/*"] },
     ])
   }
 }

@@ -224,9 +224,35 @@ impl ShardDone<'_> {
             rows = scored.rows,
             parts = scored.parts,
             scoring_seconds = scored.scoring.as_secs_f64(),
+            writing_seconds = scored.writing.as_secs_f64(),
             seconds = scored.took.as_secs_f64(),
             "shard done"
         );
+    }
+}
+
+/// A backfill was held against the parts of others of the same days.
+pub(crate) struct OtherPartsRemoved<'a> {
+    pub(crate) run: &'a shared::RunId,
+    /// How many parts of other splits were removed.
+    pub(crate) removed: usize,
+    /// Of how many days and models another backfill has replaced this one's parts since.
+    pub(crate) replaced: usize,
+}
+
+impl OtherPartsRemoved<'_> {
+    pub(crate) fn emit(self) {
+        let Self { run, removed, replaced } = self;
+        if removed > 0 {
+            tracing::info!(%run, removed, "parts of backfills that were split in another way removed");
+        }
+        if replaced > 0 {
+            tracing::warn!(
+                %run,
+                replaced,
+                "days whose parts another backfill has replaced keep those; remove this run's signs to do it again"
+            );
+        }
     }
 }
 

@@ -94,7 +94,7 @@ class Policies(unittest.TestCase):
         predictions = {f"{BUCKET}/predictions/*"}
         self.assertEqual(
             allowed(resources, "backfill"),
-            {"s3:ListBucket": {BUCKET}, "s3:GetObject": inputs | predictions, "s3:PutObject": predictions},
+            {"s3:ListBucket": {BUCKET}, "s3:GetObject": inputs | predictions, "s3:PutObject": predictions, "s3:DeleteObject": predictions},
         )
 
     def test_the_scorer_may_write_models_only_where_retraining_is_on(self):
@@ -137,7 +137,7 @@ class Events(unittest.TestCase):
             "features/latest.parquet": True,
             "data/BTC/BTC_2025-02-20.csv": True,
             "raw.csv": True,
-            "predictions/regressor_rf/20250729-2130/dt=2025-02-20/part-0.parquet": False,
+            "predictions/regressor_rf/20250729-2130/dt=2025-02-20/part-00000-of-00001.parquet": False,
             "glue/train_models.py": False,
             "models/notes.txt": False,
         }.items():

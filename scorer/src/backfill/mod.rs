@@ -3,8 +3,8 @@
 //! * **For:** `scorer backfill --from … --to …`, by one process or by many that know nothing of each other.
 //! * **Comes in:** models and a feature table, as [`Engine::history`] chooses them. A row of the table only uses data
 //!   to its own day, so each prediction is one that could have been made then.
-//! * **Goes out:** `predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{part}.parquet` (see [`Split::part`]), and, when all shards are done,
-//!   each asset's last days and each model's metrics by way of a [`HistoryStore`].
+//! * **Goes out:** `predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{part}-of-{parts}.parquet` (see [`Split::part`]),
+//!   and, when all shards are done, each asset's last days and each model's metrics by way of a [`HistoryStore`].
 //! * **Must never know:** who starts the processes, or which of them is the last.
 //!
 //! # How many processes do one backfill
@@ -17,7 +17,14 @@
 //! Names that begin with `_` are passed over by what reads the parts as a data set (pyarrow, Spark).
 //!
 //! Whoever finds the signs of all shards there after its own work publishes, from those objects alone. Since listings
-//! of S3 are consistent, one of the processes does; if two do, they write the same. If the table or a version in force
+//! of S3 are consistent, one of the processes does; if two do, they write the same.
+//!
+//! Publishing begins with a removal: where all of this run's parts of a day are there, whatever else lies beside them
+//! is of a backfill that was split in another way, and would count assets twice. Where one of them is missing, another
+//! backfill has removed it after it was written, and its parts stay. So a day has the parts of exactly one split once
+//! anyone has published, whoever is killed or repeated, and in whatever order.
+//!
+//! If the table or a version in force
 //! changes while shards run, those that start later belong to another run, which their repetition completes; naming
 //! the table and the versions ([`Wanted`]) keeps them together.
 
@@ -26,21 +33,23 @@ mod parts;
 mod split;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::stream::{self, TryStreamExt};
 use jiff::{Timestamp, civil::Date};
+use models::{Column, Table};
 use polars::prelude::PolarsError;
 use shared::{
     Asset, HistoryStore, ModelHistory, ModelName, ModelVersion, ObjectError, ObjectReader, ObjectStore,
     ObjectWriter, RunId, StoreError, TrackRecord,
 };
 use thiserror::Error;
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::split::{InvalidSplit, Split};
 use self::{
@@ -59,8 +68,11 @@ pub const PREDICTIONS: &str = "predictions/";
 /// A chunk has as many whole days as have about so many rows: 40 features of them take 20 MB.
 const CHUNK_ROWS: usize = 1 << 16;
 
-/// So many parts are written at once; S3 takes some 30 ms for each.
-const WRITES_IN_FLIGHT: usize = 16;
+/// It has no more days than this, each a part for each model, so that there is progress to tell of where assets are few.
+const CHUNK_DAYS: usize = 128;
+
+/// So many parts are written or removed at once; S3 takes some 30 ms for each.
+const REQUESTS_IN_FLIGHT: usize = 16;
 
 /// So often progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -100,6 +112,8 @@ pub struct Scored {
     pub parts: usize,
     /// The time that went into decoding and scoring.
     pub scoring: Duration,
+    /// The time in which parts were written; the next rows are scored in it.
+    pub writing: Duration,
     /// All of the time.
     pub took: Duration,
 }
@@ -211,17 +225,23 @@ impl Backfill {
         let mut scored = Scored::default();
         let mut logged = begun;
         self.progress.begin_rows(rows.len());
-        let mut rest = rows.as_slice();
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(end_of_chunk(rest));
-            rest = after;
-            let asked = (Arc::clone(history), chunk.to_vec());
-            let work = spawn_blocking(move || score_chunk(&asked.0, &asked.1, split.part()));
-            let (of_chunk, parts, took) = work.await??;
+        let mut chunks = chunks(&rows);
+        let mut start_next = || {
+            let chunk = chunks.next()?;
+            let (history, rows, part) = (Arc::clone(history), chunk.to_vec(), split.part());
+            Some((chunk, spawn_blocking(move || score_chunk(&history, &rows, &part))))
+        };
+        let mut next = start_next();
+        while let Some((chunk, scoring)) = next {
+            let ScoredChunk { answers: of_chunk, parts, took } = scoring.await??;
+            // It is scored while this one is written.
+            next = start_next();
             scored.scoring += took;
             scored.parts = scored.parts.saturating_add(parts.len());
-            self.write(parts).await?;
             answers.append(of_chunk);
+            let writing = Instant::now();
+            self.write(parts).await?;
+            scored.writing += writing.elapsed();
             scored.rows = scored.rows.saturating_add(chunk.len());
             self.progress.rows_done(chunk.len(), chunk.last().map(|row| row.day).unwrap_or_default());
             if logged.elapsed() >= LOG_EVERY {
@@ -230,6 +250,7 @@ impl Backfill {
                 events::BackfillProgressed { shard, rows, of, took: begun.elapsed() }.emit();
             }
         }
+        drop(chunks);
         self.progress.end();
         let history = Arc::clone(history);
         let content = spawn_blocking(move || parts::sign(&history, &rows, &answers)).await??;
@@ -238,24 +259,52 @@ impl Backfill {
         Ok(scored)
     }
 
-    async fn write(&self, parts: Vec<(String, Bytes)>) -> Result<(), BackfillError> {
-        let mut waiting = VecDeque::from(parts);
-        let mut writes: JoinSet<Result<(), ObjectError>> = JoinSet::new();
-        loop {
-            while writes.len() < WRITES_IN_FLIGHT
-                && let Some((key, content)) = waiting.pop_front()
-            {
-                let writer = Arc::clone(&self.writer);
-                writes.spawn(async move { writer.put(&key, content).await });
-            }
-            match writes.join_next().await {
-                Some(written) => written??,
-                None => return Ok(()),
-            }
-        }
+    async fn write(&self, parts: Vec<(String, Bytes)>) -> Result<(), ObjectError> {
+        let put = async |(key, content): (String, Bytes)| self.writer.put(&key, content).await;
+        stream::iter(parts.into_iter().map(Ok)).try_for_each_concurrent(REQUESTS_IN_FLIGHT, put).await
     }
 
-    /// Publishes what the shards left. What comes last is each model's record, so that a run whose records are there
+    /// Removes what lies beside this run's parts of a day, where they are all there.
+    async fn remove_others(
+        &self,
+        settings: &Settings,
+        run: &RunId,
+        prefix: &str,
+        versions: &[(ModelName, ModelVersion)],
+    ) -> Result<(), BackfillError> {
+        let mut parts: BTreeMap<Date, BTreeSet<String>> = BTreeMap::new();
+        for shard in 0..settings.split.shards() {
+            let key = sign(prefix, shard);
+            let reader = self.objects.open(&key).await?;
+            for day in spawn_blocking(move || read_days(reader, key)).await?? {
+                parts.entry(day).or_default().insert(settings.split.of_shard(shard).part());
+            }
+        }
+        let mut others = Vec::new();
+        let mut replaced = 0_usize;
+        for (name, version) in versions {
+            let listed = self.objects.list(&parts::folder_of_version(name, version)).await?;
+            for (day, parts) in &parts {
+                let folder = parts::folder_of_day(name, version, *day);
+                let from = listed.partition_point(|object| object.key < folder);
+                let there = listed.iter().skip(from).map_while(|object| object.key.strip_prefix(&folder));
+                let there: BTreeSet<String> = there.map(str::to_owned).collect();
+                if there.is_superset(parts) {
+                    let beside = there.difference(parts).filter(|name| parts::is_part(name));
+                    others.extend(beside.map(|name| format!("{folder}{name}")));
+                } else {
+                    replaced = replaced.saturating_add(1);
+                }
+            }
+        }
+        let removed = others.len();
+        let remove = async |key: String| self.writer.delete(&key).await;
+        stream::iter(others.into_iter().map(Ok)).try_for_each_concurrent(REQUESTS_IN_FLIGHT, remove).await?;
+        events::OtherPartsRemoved { run, removed, replaced }.emit();
+        Ok(())
+    }
+
+    /// Publishes what the shards left, beginning with the removal of other parts. What comes last is each model's record, so that a run whose records are there
     /// is there as a whole.
     async fn publish(
         &self,
@@ -265,6 +314,7 @@ impl Backfill {
         done_at: Timestamp,
         versions: &[(ModelName, ModelVersion)],
     ) -> Result<(), BackfillError> {
+        self.remove_others(settings, run, prefix, versions).await?;
         let mut records = Vec::new();
         let mut histories: BTreeMap<Asset, BTreeMap<ModelName, ModelHistory>> = BTreeMap::new();
         // One model after another: rows are many, and metrics need all of a model's at once.
@@ -321,15 +371,31 @@ fn run_id(settings: &Settings, history: &History) -> RunId {
     RunId(format!("{from}-{to}-{:016x}", hasher.finish()).into())
 }
 
-/// Whole days with about [`CHUNK_ROWS`] rows together, at least one.
-fn end_of_chunk(rows: &[DatedRow]) -> usize {
-    let Some(last) = rows.get(CHUNK_ROWS.saturating_sub(1)).or(rows.last()) else { return 0 };
-    rows.partition_point(|row| row.day <= last.day)
+/// Whole days with at most [`CHUNK_ROWS`] rows and [`CHUNK_DAYS`] days together, at least one.
+fn chunks(rows: &[DatedRow]) -> impl Iterator<Item = &[DatedRow]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let mut end = 0_usize;
+        for day in rest.chunk_by(|one, other| one.day == other.day).take(CHUNK_DAYS) {
+            let with_day = end.saturating_add(day.len());
+            if end > 0 && with_day > CHUNK_ROWS {
+                break;
+            }
+            end = with_day;
+        }
+        let (chunk, after) = rest.split_at(end);
+        rest = after;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
-type ScoredChunk = (Answers, Vec<(String, Bytes)>, Duration);
+struct ScoredChunk {
+    answers: Answers,
+    parts: Vec<(String, Bytes)>,
+    took: Duration,
+}
 
-fn score_chunk(history: &History, rows: &[DatedRow], part: u32) -> Result<ScoredChunk, BackfillError> {
+fn score_chunk(history: &History, rows: &[DatedRow], file_name: &str) -> Result<ScoredChunk, BackfillError> {
     let begun = Instant::now();
     let unusable = |source| BackfillError::Table { key: history.table.key.clone(), source };
     let table = history.rows.table(rows).map_err(unusable)?;
@@ -338,27 +404,40 @@ fn score_chunk(history: &History, rows: &[DatedRow], part: u32) -> Result<Scored
         *answers = score(&served.name, model, &table)?.into_rows();
     }
     let took = begun.elapsed();
-    let parts = parts::parts(history, rows, &answers, part)?;
-    Ok((answers, parts, took))
+    let parts = parts::parts(history, rows, &answers, file_name)?;
+    Ok(ScoredChunk { answers, parts, took })
 }
 
 /// One model's rows of a shard.
 fn read_rows(
-    mut reader: ObjectReader,
+    reader: ObjectReader,
     key: String,
     model: usize,
     kind: shared::ModelKind,
 ) -> Result<ModelRows, BackfillError> {
+    let [predicted, probability] = parts::sign_columns(model);
+    let columns = ["ativo", "data", "fechamento", "fechamento_next", &predicted, &probability];
+    let table = read_sign(reader, &key, &columns)?;
+    ModelRows::from_sign(&table, kind, &predicted, &probability)
+        .map_err(|source| BackfillError::Table { key, source })
+}
+
+/// The days of which a shard has rows, and so has left parts.
+fn read_days(reader: ObjectReader, key: String) -> Result<BTreeSet<Date>, BackfillError> {
+    match read_sign(reader, &key, &["data"])?.column("data") {
+        Some(Column::Number(days)) => Ok(days.iter().filter_map(|day| parts::day_of(*day)).collect()),
+        _ => Err(BackfillError::Table { key, source: TableError::MissingColumn("data".to_owned()) }),
+    }
+}
+
+fn read_sign(mut reader: ObjectReader, key: &str, columns: &[&str]) -> Result<Table, BackfillError> {
     let mut content = Vec::new();
     // Our own object; what is there of a foreign one is not read beyond any bound.
     let limits = TableLimits::default();
     let mut bounded = std::io::Read::take(&mut reader, limits.bytes.saturating_add(1));
     if let Err(source) = std::io::Read::read_to_end(&mut bounded, &mut content) {
-        return Err(BackfillError::Read { key, source });
+        return Err(BackfillError::Read { key: key.to_owned(), source });
     }
-    let [predicted, probability] = parts::sign_columns(model);
-    let columns = ["ativo", "data", "fechamento", "fechamento_next", &predicted, &probability];
-    read_parquet(&content, Some(&columns), &limits)
-        .and_then(|table| ModelRows::from_sign(&table, kind, &predicted, &probability))
-        .map_err(|source| BackfillError::Table { key, source })
+    read_parquet(&content, Some(columns), &limits)
+        .map_err(|source| BackfillError::Table { key: key.to_owned(), source })
 }

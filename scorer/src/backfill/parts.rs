@@ -7,7 +7,7 @@ use polars::prelude::{
     ParquetCompression, ParquetWriter, PlSmallStr, PolarsError, StringChunked, TimeUnit,
 };
 use rayon::prelude::*;
-use shared::{ModelKind, Outcome, ServedModel};
+use shared::{ModelKind, ModelName, ModelVersion, Outcome, ServedModel};
 
 use super::PREDICTIONS;
 use crate::{
@@ -37,6 +37,21 @@ impl Answers {
     }
 }
 
+/// Where the parts of a version and a day are.
+pub(super) fn folder_of_day(name: &ModelName, version: &ModelVersion, day: Date) -> String {
+    format!("{}dt={day}/", folder_of_version(name, version))
+}
+
+/// Where the parts of a version are.
+pub(super) fn folder_of_version(name: &ModelName, version: &ModelVersion) -> String {
+    format!("{PREDICTIONS}{name}/{version}/")
+}
+
+/// Whether a file of a day's folder is a part, of whatever split.
+pub(super) fn is_part(file_name: &str) -> bool {
+    file_name.starts_with("part-") && file_name.ends_with(".parquet") && !file_name.contains('/')
+}
+
 /// The parts of each model and day, with their keys.
 ///
 /// Columns: `ativo`, `data` (an instant in microseconds), `predicao` (the close, or the class), `probabilidade`
@@ -45,7 +60,7 @@ pub(super) fn parts(
     history: &History,
     rows: &[DatedRow],
     answers: &Answers,
-    number: u32,
+    file_name: &str,
 ) -> Result<Vec<(String, Bytes)>, PolarsError> {
     let days: Vec<&[DatedRow]> = rows.chunk_by(|one, other| one.day == other.day).collect();
     let parts = history.models.par_iter().zip(&answers.by_model).flat_map_iter(|(model, answers)| {
@@ -53,7 +68,7 @@ pub(super) fn parts(
         days.iter().map(move |rows| {
             let (answers, after) = rest.split_at(rows.len().min(rest.len()));
             rest = after;
-            part(history, &model.served, rows, answers, number)
+            part(history, &model.served, rows, answers, file_name)
         })
     });
     parts.collect()
@@ -64,10 +79,10 @@ fn part(
     model: &ServedModel,
     rows: &[DatedRow],
     answers: &[Result<Outcome, String>],
-    number: u32,
+    file_name: &str,
 ) -> Result<(String, Bytes), PolarsError> {
     let day = rows.first().map(|row| row.day).unwrap_or_default();
-    let key = format!("{PREDICTIONS}{}/{}/dt={day}/part-{number:05}.parquet", model.name, model.version);
+    let key = format!("{}{file_name}", folder_of_day(&model.name, &model.version, day));
     let name = PlSmallStr::from_static;
     let mut columns = vec![
         symbols(history, rows),

@@ -65,11 +65,19 @@ impl Split {
         self.shard
     }
 
-    /// The number of its parts among the parts of a day: 0 where days are whole, whatever the number of shards, so that a
-    /// later backfill overwrites the parts of an earlier one.
+    /// The same backfill's part of another number.
     #[must_use]
-    pub fn part(self) -> u32 {
-        self.shard % self.groups_of_assets
+    pub(super) fn of_shard(self, shard: u32) -> Self {
+        Self { shard, ..self }
+    }
+
+    /// The file name of its parts: which of how many parts of a day. Where days are whole it is the same whatever the
+    /// number of shards, so that a later backfill overwrites the parts of an earlier one. Where it is not, the names
+    /// differ, so that parts of different splits are told from each other.
+    #[must_use]
+    pub fn part(self) -> String {
+        let parts = self.groups_of_assets;
+        format!("part-{:05}-of-{parts:05}.parquet", self.shard % parts)
     }
 
     /// How many shards there are.
@@ -116,8 +124,11 @@ mod tests {
                 owners.sort_unstable();
                 owners.dedup();
                 assert_eq!(owners.len() == 1, shards <= 10, "{day} of {shards}");
-                let parts: Vec<u32> = owners.iter().map(|owner| splits[*owner].part()).collect();
-                assert_eq!(parts, (0..).take(owners.len()).collect::<Vec<_>>(), "{day} of {shards}");
+                let parts: Vec<String> = owners.iter().map(|owner| splits[*owner].part()).collect();
+                let of = shards.div_ceil(10);
+                let expected: Vec<String> =
+                    (0..of).map(|part| format!("part-{part:05}-of-{of:05}.parquet")).collect();
+                assert_eq!(parts, expected, "{day} of {shards}");
                 day = day.tomorrow().unwrap();
             }
         }

@@ -129,6 +129,77 @@ fn ten_processes_of_which_three_are_killed_come_to_what_one_comes_to() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
+/// The file names of a model's parts of a day.
+fn parts(system: &System, model: &str, day: &str) -> Vec<String> {
+    let keys = system.keys(&format!("predictions/{model}/"));
+    let of_day = keys.iter().filter_map(|key| key.split_once(&format!("/dt={day}/")));
+    of_day.map(|(_, file)| file.to_owned()).collect()
+}
+
+#[test]
+fn a_day_has_the_parts_of_one_split_however_it_was_split_before_and_whoever_is_killed() {
+    const DAYS: [&str; 2] = ["2025-07-28", "2025-07-29"];
+    let system = System::sample();
+    assert!(start(&system, &[], &[]).wait_with_output().unwrap().status.success());
+    let shards = |shards: usize, others: &[(&str, String)]| -> Vec<Output> {
+        let start = |shard: usize| {
+            let (shards, shard) = (shards.to_string(), shard.to_string());
+            let arguments = ["--from", DAYS[0], "--to", DAYS[1], "--shards", &shards, "--shard", &shard];
+            start(&system, &arguments, others).wait_with_output().unwrap()
+        };
+        (0..shards).map(start).collect()
+    };
+    let named = |of: usize| -> Vec<String> {
+        (0..of).map(|part| format!("part-{part:05}-of-{of:05}.parquet")).collect()
+    };
+    let assert_split_in = |of: usize, when: &str| {
+        for (model, day) in MODELS.iter().flat_map(|model| DAYS.map(|day| (model, day))) {
+            assert_eq!(parts(&system, model, day), named(of), "{model} on {day}, {when}");
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+
+    // Four shards of two days: the assets of each are split in two.
+    let of_four = shards(4, &[]);
+    assert!(line(&of_four[3], "history and metrics published").is_some(), "{of_four:?}");
+    assert_split_in(2, "by four shards");
+    system.download("predictions/", &folder.path().join("ten"));
+
+    // One process is killed when some of the parts of the four are removed already, and repeated.
+    let endpoint = system.variables().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").unwrap().1;
+    let proxy = Proxy::to(address(&endpoint));
+    proxy.arm(&format!("DELETE /{}/predictions/regressor_rf", system.bucket.name), Fault::Hold);
+    let one = ["--from", DAYS[0], "--to", DAYS[1]];
+    let mut killed = start(&system, &one, &[("AWS_ENDPOINT_URL", format!("http://{}", proxy.address))]);
+    proxy.wait_until_struck();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(parts(&system, "regressor_rf", DAYS[0]).len() > 1, "killed too late");
+    let again = start(&system, &one, &[]).wait_with_output().unwrap();
+    assert_eq!(line(&again, "shard done").unwrap()["skipped"], true, "{again:?}");
+    assert!(line(&again, "history and metrics published").is_some(), "{again:?}");
+    assert_split_in(1, "by one process");
+    system.download("predictions/", &folder.path().join("one"));
+
+    // A shard of the four that is repeated has its sign still, and must not take away what is there now.
+    let again = shards(4, &[]);
+    let warning = line(
+        &again[0],
+        "days whose parts another backfill has replaced keep those; remove this run's signs to do it again",
+    );
+    assert_eq!(warning.unwrap()["replaced"], 10, "{again:?}");
+    assert_split_in(1, "when the four are repeated");
+
+    // Both ways to split have the same rows.
+    let python = env::var_os("CRIPTO_PYTHON").unwrap_or_else(|| "python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/check_backfill.py");
+    let api = system.api();
+    wait_until("the predictions", || api.get("/health").0 == 200);
+    fs::write(folder.path().join("told.json"), told(&api).to_string()).unwrap();
+    let checked = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
 #[test]
 fn a_backfill_that_cannot_be_done_says_why_and_fails() {
     let system = System::empty();
