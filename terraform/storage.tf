@@ -5,10 +5,11 @@ locals {
 
   # What the programs read, and the end of its name.
   watched = {
-    models   = { prefix = "models/", suffix = ".joblib" }
-    features = { prefix = "features/", suffix = ".parquet" }
-    data     = { prefix = "data/", suffix = ".csv" }
-    raw      = { prefix = "raw", suffix = ".csv" }
+    models     = { prefix = "models/", suffix = ".joblib" }
+    parameters = { prefix = "models/", suffix = ".safetensors" }
+    features   = { prefix = "features/", suffix = ".parquet" }
+    data       = { prefix = "data/", suffix = ".csv" }
+    raw        = { prefix = "raw", suffix = ".csv" }
   }
 }
 

@@ -133,6 +133,8 @@ class Events(unittest.TestCase):
         for key, told in {
             "models/regressor_rf_20250729-2130.joblib": True,
             "models/latest/regressor_rf.joblib": True,
+            "models/regressor_rf_20250729-2130.safetensors": True,
+            "models/regressor_rf_20250729-2130.comparison.json": False,
             "features/cripto_features_20250220.parquet": True,
             "features/latest.parquet": True,
             "data/BTC/BTC_2025-02-20.csv": True,
