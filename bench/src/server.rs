@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 /// Runs a server on as many threads as there are cores.
 pub(crate) fn run(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     // As in the programs that serve: what they log and filter is part of what a request costs.
-    shared::telemetry::init()?;
+    shared::telemetry::init(std::io::stderr)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(server)
 }
 

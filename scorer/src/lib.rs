@@ -40,4 +40,4 @@ pub use folder::FolderStore;
 pub use folder_watch::FolderWatch;
 pub use follow::{Follow, follow};
 pub use inspect::{InspectError, Inspection, convert, inspect};
-pub use progress::Progress;
+pub use progress::{AboveBar, Progress};

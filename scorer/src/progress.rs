@@ -1,5 +1,5 @@
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +13,9 @@ use shared::ObjectReader;
 
 /// Loads that are done within this time show no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A spinner moves so often.
+const TICK: Duration = Duration::from_millis(120);
 
 /// A bar of the bytes read of those to be read, on standard error if that is a terminal, while a load takes long.
 #[derive(Debug, Clone)]
@@ -42,23 +45,43 @@ impl Progress {
         if !self.wanted {
             return;
         }
+        self.show(0, "{bar:30} {bytes}/{total_bytes}, {eta} left  {wide_msg}");
+    }
+
+    /// So many rows are going to be scored; the bar is of rows until the next load.
+    pub(crate) fn begin_rows(&self, rows: usize) {
+        if self.wanted {
+            let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+            self.show(rows, "{bar:30} {human_pos}/{human_len} rows, {eta} left  to {wide_msg}");
+        }
+    }
+
+    /// Something takes its time of which nobody knows how much is left, until [`end`](Self::end) or the next load.
+    pub fn busy(&self, what: &str) {
+        if self.wanted {
+            self.show(0, "{spinner} {msg}, {elapsed}");
+            *self.shown_from() = None;
+            self.bar.set_message(what.to_owned());
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.enable_steady_tick(TICK);
+        }
+    }
+
+    fn show(&self, length: u64, template: &str) {
+        self.bar.disable_steady_tick();
         self.bar.reset();
-        self.bar.set_length(0);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta} {wide_msg}") {
+        self.bar.set_length(length);
+        self.bar.set_message("");
+        if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
         *self.shown_from() = Instant::now().checked_add(PATIENCE);
     }
 
-    /// So many rows are going to be scored; the bar is of rows until the next load.
-    pub(crate) fn begin_rows(&self, rows: usize) {
-        self.begin();
-        self.bar.set_length(u64::try_from(rows).unwrap_or(u64::MAX));
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:30} {pos}/{len} rows {per_sec} {eta} {wide_msg}")
-        {
-            self.bar.set_style(style);
-        }
+    /// Standard error, for lines that are to stand above the bar.
+    #[must_use]
+    pub fn stderr(&self) -> AboveBar {
+        AboveBar(self.bar.clone())
     }
 
     /// So many rows were scored.
@@ -73,9 +96,10 @@ impl Progress {
         self.bar.inc_length(bytes);
     }
 
-    /// The load has ended.
-    pub(crate) fn end(&self) {
+    /// What was shown has ended.
+    pub fn end(&self) {
         if self.wanted {
+            self.bar.disable_steady_tick();
             *self.shown_from() = None;
             self.bar.finish_and_clear();
             self.bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -96,6 +120,20 @@ impl Progress {
 
     fn shown_from(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.shown_from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes to standard error, and draws the bar of a [`Progress`] again below what was written.
+#[derive(Debug)]
+pub struct AboveBar(ProgressBar);
+
+impl Write for AboveBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Logging, set up the same way in every program.
 
-use std::{io::IsTerminal, str::FromStr};
+use std::{
+    io::{self, IsTerminal},
+    str::FromStr,
+};
 
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -48,28 +51,36 @@ impl FromStr for LogFilter {
 /// Sends log lines to standard error: filtered by `RUST_LOG` (default `info`), formatted by `LOG_FORMAT`
 /// (`text` or `json`), coloured on a terminal unless `NO_COLOR` is set.
 ///
+/// `stderr` gives what writes there: [`io::stderr`], or what keeps lines apart from what else is drawn on a terminal.
+///
 /// # Errors
 /// A variable has a wrong value, or logging is set up already.
-pub fn init() -> Result<(), TelemetryError> {
-    init_with(variable("LOG_FORMAT")?.unwrap_or_default(), &variable("RUST_LOG")?.unwrap_or_default())
+pub fn init<W: io::Write>(stderr: impl Fn() -> W + Send + Sync + 'static) -> Result<(), TelemetryError> {
+    let (format, filter) =
+        (variable("LOG_FORMAT")?.unwrap_or_default(), variable("RUST_LOG")?.unwrap_or_default());
+    init_with(format, &filter, stderr)
 }
 
 /// As [`init`], whatever the variables say.
 ///
 /// # Errors
 /// Logging is set up already.
-pub fn init_with(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError> {
+pub fn init_with<W: io::Write>(
+    format: LogFormat,
+    filter: &LogFilter,
+    stderr: impl Fn() -> W + Send + Sync + 'static,
+) -> Result<(), TelemetryError> {
     let registry = tracing_subscriber::registry().with(LogFilter::filter(&filter.0));
     match format {
         LogFormat::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let layer = fmt::layer().json().flatten_event(true).with_writer(stderr);
             registry.with(layer).try_init()?;
         }
         LogFormat::Text => {
-            let colour = std::io::stderr().is_terminal()
+            let colour = io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             registry
-                .with(fmt::layer().with_ansi(colour).with_target(false).with_writer(std::io::stderr))
+                .with(fmt::layer().with_ansi(colour).with_target(false).with_writer(stderr))
                 .try_init()?;
         }
     }

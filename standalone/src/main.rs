@@ -77,14 +77,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    shared::telemetry::init()?;
+    let progress = Progress::on_terminal();
+    let above_bar = progress.clone();
+    shared::telemetry::init(move || above_bar.stderr())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(arguments));
+    let result = runtime.block_on(serve(arguments, progress));
     runtime.shutdown_timeout(LAST_READS);
     result
 }
 
-async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+async fn serve(arguments: &Arguments, progress: Progress) -> anyhow::Result<()> {
     let configuration = arguments.retrain_config.as_deref().map(Configuration::from_file).transpose()?;
     let bucket = match &arguments.bucket {
         Some(folder) => folder.clone(),
@@ -106,7 +108,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Arc::new(objects),
         Arc::clone(&store) as Arc<dyn PredictionStore>,
         Settings::default(),
-        Progress::on_terminal(),
+        progress,
     ));
     let retrainer = Retrainer::new(Arc::clone(&engine), writer, configuration.unwrap_or_default())
         .with_features_written(arguments.write_features);

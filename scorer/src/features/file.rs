@@ -67,7 +67,10 @@ pub fn read_raw_file(path: &Path, limits: &TableLimits, progress: &Progress) -> 
     let read = reader.take(limits.bytes.saturating_add(1)).read_to_end(&mut content);
     progress.end();
     read.map_err(unread)?;
-    read_raw(&content, limits).map_err(|source| FileError::Content { file: file.clone(), source })
+    progress.busy("sorting the rows by asset");
+    let candles = read_raw(&content, limits);
+    progress.end();
+    candles.map_err(|source| FileError::Content { file: file.clone(), source })
 }
 
 impl Features {

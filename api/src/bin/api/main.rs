@@ -32,7 +32,9 @@ const LAST_TASKS: Duration = Duration::from_millis(100);
 fn main() -> ExitCode {
     let arguments = Arguments::read();
     let redis = arguments.redis();
-    if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log) {
+    if let Err(error) =
+        shared::telemetry::init_with(arguments.log_format, &arguments.rust_log, std::io::stderr)
+    {
         wrong_setting(&error);
     }
     match run(&arguments, redis) {

@@ -1,6 +1,6 @@
 //! `scorer backfill`: everything now, or every day of a range.
 
-use std::{fmt::Display, io::IsTerminal, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc};
+use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc};
 
 use anyhow::{Context, bail};
 use aws::S3Bucket;
@@ -64,17 +64,17 @@ impl FromStr for Version {
 }
 
 /// Works until it is done, or told to end: what was done until then stays, and is not done again.
-pub(crate) async fn backfill(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn backfill(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        done = work(arguments) => done,
+        done = work(arguments, progress) => done,
         _ = terminate.recv() => bail!("ended by SIGTERM before it was done; it may be repeated"),
         _ = interrupt.recv() => bail!("ended by SIGINT before it was done; it may be repeated"),
     }
 }
 
-async fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCode> {
     let deployment = &arguments.deployment;
     let (objects, writer): (Arc<dyn ObjectStore>, Arc<dyn ObjectWriter>) = match &arguments.bucket {
         Some(folder) => {
@@ -87,7 +87,6 @@ async fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let store = Arc::new(deployment.store().await?);
-    let progress = if std::io::stderr().is_terminal() { Progress::on_terminal() } else { Progress::none() };
     let predictions: Arc<dyn PredictionStore> = Arc::clone(&store) as _;
     let engine = Engine::new(Arc::clone(&objects), predictions, deployment.engine(), progress.clone());
 

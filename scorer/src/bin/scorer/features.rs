@@ -21,13 +21,16 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let candles = read_raw_file(&arguments.raw, &LIMITS, &Progress::on_terminal())?;
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let candles = read_raw_file(&arguments.raw, &LIMITS, progress)?;
     for rows in candles.unusable() {
         eprintln!("scorer: {}: {} rows cannot be used: {}", arguments.raw.display(), rows.rows, rows.reason);
     }
+    progress.busy("computing and saving the table");
     let features = Features::compute(candles);
-    features.save(&arguments.out)?;
+    let saved = features.save(&arguments.out);
+    progress.end();
+    saved?;
     let (rows, assets) = (features.rows(), features.assets());
     let newest = features.newest_day().map(|day| format!(" to {day}")).unwrap_or_default();
     writeln!(io::stdout(), "{}: {rows} rows of {assets} assets{newest}", arguments.out.display())?;

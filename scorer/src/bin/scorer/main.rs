@@ -64,8 +64,8 @@ enum Command {
     Worker(Box<worker::Worker>),
     /// Scores everything now, or, with --from and --to, every asset on every day of a range.
     ///
-    /// With a range, predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}.parquet in the bucket,
-    /// and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
+    /// With a range, predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}-of-{M}.parquet in the
+    /// bucket, and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
     /// skipped, one that was killed is repeated.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
@@ -145,7 +145,11 @@ fn main() -> ExitCode {
     let logs = matches!(command, Command::Worker(_) | Command::Backfill(_) | Command::Rollback(_));
     #[cfg(not(feature = "worker"))]
     let logs = false;
-    if logs && let Err(error) = shared::telemetry::init_with(log_format, &rust_log) {
+    let progress = Progress::on_terminal();
+    let above_bar = progress.clone();
+    if logs
+        && let Err(error) = shared::telemetry::init_with(log_format, &rust_log, move || above_bar.stderr())
+    {
         eprintln!("scorer: {error}");
         return ExitCode::FAILURE;
     }
@@ -155,15 +159,15 @@ fn main() -> ExitCode {
             serve(async { worker::work(*arguments).await.map(|()| ExitCode::SUCCESS) })
         }
         #[cfg(feature = "worker")]
-        Command::Backfill(arguments) => serve(backfill::backfill(*arguments)),
+        Command::Backfill(arguments) => serve(backfill::backfill(*arguments, progress)),
         #[cfg(feature = "worker")]
         Command::Rollback(redis) => {
             serve(async { rollback::roll_back(&redis).await.map(|()| ExitCode::SUCCESS) })
         }
-        Command::Score(arguments) => score(&arguments),
-        Command::Inspect(arguments) => print_inspection(&arguments),
-        Command::Convert(arguments) => convert_artifact(&arguments),
-        Command::Features(arguments) => features::run(&arguments),
+        Command::Score(arguments) => score(&arguments, progress),
+        Command::Inspect(arguments) => print_inspection(&arguments, &progress),
+        Command::Convert(arguments) => convert_artifact(&arguments, &progress),
+        Command::Features(arguments) => features::run(&arguments, &progress),
         Command::Retrain(arguments) => retrain::run(&arguments),
     };
     match result {
@@ -186,13 +190,12 @@ fn serve(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result
     result
 }
 
-fn score(arguments: &Score) -> anyhow::Result<ExitCode> {
+fn score(arguments: &Score, progress: Progress) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let snapshot = runtime.block_on(async {
         let objects = FolderStore::open_folder(&arguments.bucket)?;
         let predictions = Arc::new(MemoryStore::default());
-        let engine =
-            Engine::new(Arc::new(objects), predictions, Settings::default(), Progress::on_terminal());
+        let engine = Engine::new(Arc::new(objects), predictions, Settings::default(), progress);
         let reload = engine.reload().await?;
         for rows in reload.newly_unusable {
             eprintln!("scorer: {} rows cannot be used: {}", rows.rows, rows.reason);
@@ -242,9 +245,9 @@ fn chosen<'a>(snapshot: &'a Snapshot, wanted: &'a [Asset]) -> Vec<(&'a Asset, Op
     wanted.iter().map(|asset| (asset, snapshot.assets.get(asset))).collect()
 }
 
-fn print_inspection(arguments: &Inspect) -> anyhow::Result<ExitCode> {
+fn print_inspection(arguments: &Inspect, progress: &Progress) -> anyhow::Result<ExitCode> {
     let limits = Settings::default().model_limits;
-    let inspection = inspect(&arguments.file, &limits, &Progress::on_terminal())?;
+    let inspection = inspect(&arguments.file, &limits, progress)?;
     let mut output = io::stdout().lock();
     if arguments.json {
         let json = serde_json::to_string_pretty(&inspection).context("the description has no JSON form")?;
@@ -255,9 +258,9 @@ fn print_inspection(arguments: &Inspect) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn convert_artifact(arguments: &Convert) -> anyhow::Result<ExitCode> {
+fn convert_artifact(arguments: &Convert, progress: &Progress) -> anyhow::Result<ExitCode> {
     let limits = Settings::default().model_limits;
-    let bytes = convert(&arguments.file, &arguments.out, &limits, &Progress::on_terminal())?;
+    let bytes = convert(&arguments.file, &arguments.out, &limits, progress)?;
     println!("{}: {bytes} bytes", arguments.out.display());
     Ok(ExitCode::SUCCESS)
 }
