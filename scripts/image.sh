@@ -121,7 +121,7 @@ read -r s3 redis port metrics < <("$ministack/python" -c '
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
 print(*(one.getsockname()[1] for one in sockets))')
-BIND_HOST=127.0.0.1 GATEWAY_PORT=$s3 SERVICES=s3,sqs "$ministack/ministack" >"$work/ministack" 2>&1 &
+BIND_HOST=127.0.0.1 GATEWAY_PORT=$s3 SERVICES=s3,sqs,sts "$ministack/ministack" >"$work/ministack" 2>&1 &
 processes+=($!)
 wait_for $! "$work/ministack" curl --silent --fail "http://127.0.0.1:$s3/_ministack/health"
 redis-server --bind 127.0.0.1 --port "$redis" --save '' --dir "$work" >"$work/redis" 2>&1 &
@@ -138,8 +138,14 @@ ask --request PUT "$bucket?notification" --data-binary '
     <Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:*</Event>
     </QueueConfiguration></NotificationConfiguration>'
 
+# Who they are they tell AWS as in EKS: with the token of a service account, for which STS
+# gives keys; there are no others.
+token=/var/run/secrets/eks.amazonaws.com/serviceaccount/token
+mkdir -p "$root${token%/*}"
+echo token >"$root$token"
 variables=(
-    "AWS_ENDPOINT_URL=http://127.0.0.1:$s3" AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+    "AWS_ENDPOINT_URL=http://127.0.0.1:$s3" AWS_DEFAULT_REGION=us-east-1
+    AWS_ROLE_ARN=arn:aws:iam::000000000000:role/scorer "AWS_WEB_IDENTITY_TOKEN_FILE=$token"
     BUCKET_NAME=criptos-data "QUEUE_URL=http://127.0.0.1:$s3/000000000000/eventos" "REDIS_URL=redis://127.0.0.1:$redis"
     HOST=127.0.0.1 "PORT=$port" METRICS_HOST=127.0.0.1 "METRICS_PORT=$metrics"
 )

@@ -38,7 +38,7 @@ WORKLOADS = {
     "CronJob": lambda spec: spec["jobTemplate"]["spec"]["template"],
 }
 # Installations that no overlay is, so that every component is rendered.
-EXTRA = {"monitored": ["service-monitor"], "without-keda": ["cpu-scaling"]}
+EXTRA = {"monitored": ["service-monitor"], "without-keda": ["cpu-scaling"], "retraining": ["retraining"]}
 
 
 def setUpModule():
@@ -290,6 +290,35 @@ class Programs(EachInstallation):
                 unread = {variable["name"] for variable in container["env"]} - sources.environment(program)
                 self.assertFalse(unread, f"the sources of {program} do not read {unread}")
 
+    def test_every_variable_that_is_read_is_set_or_needs_no_setting(self):
+        needless = {
+            "METRICS_HOST": "all addresses, as the default is",
+            "REDIS_CA_FILE": "ElastiCache's certificates are of an authority that the image trusts",
+            "REDIS_POLL_MILLISECONDS": "nothing about it depends on the installation",
+            "JOB_COMPLETION_INDEX": "set by Kubernetes",
+            "BUCKET_DIR": "a folder",
+            "NO_COLOR": "a terminal",
+        } | dict.fromkeys(sources.READ_BY_THE_SDK, "set by EKS")
+        for program in sources.PROGRAMS:
+            with self.subTest(program):
+                containers = [one for *_, one in self.each_container(ours_only=True) if self.program(one) == program]
+                carried = {variable["name"] for container in containers for variable in container["env"]}
+                self.assertEqual(sources.environment(program) - carried - set(needless), set())
+
+    def test_files_that_a_variable_names_are_mounted(self):
+        found = 0
+        for where, resources, template, container in self.each_container(ours_only=True):
+            with self.subTest(where):
+                for variable in container["env"]:
+                    if not str(variable.get("value")).startswith("/"):
+                        continue
+                    found += 1
+                    path = Path(variable["value"])
+                    (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == str(path.parent)]
+                    (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == mount["name"]]
+                    self.assertIn(path.name, named(resources, "ConfigMap", volume["configMap"]["name"])["data"])
+        self.assertGreater(found, 0)
+
     def test_every_variable_that_is_read_is_documented(self):
         documented = set(re.findall(r"^\| `([A-Z_]+)`", (REPOSITORY / "docs/deploy.md").read_text(), re.MULTILINE))
         # Of `scorer score` on a folder, and of terminals.
@@ -359,7 +388,10 @@ class Security(EachInstallation):
                 self.assertEqual(pod["seccompProfile"], {"type": "RuntimeDefault"})
                 self.assertEqual(own, {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
                 self.assertFalse(template["spec"]["automountServiceAccountToken"])
-                self.assertFalse({"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(template["spec"]))
+                self.assertFalse({"hostNetwork", "hostPID", "hostIPC"} & set(template["spec"]))
+                for volume in template["spec"].get("volumes", []):
+                    self.assertEqual(set(volume), {"name", "configMap"})
+                self.assertTrue(all(mount["readOnly"] for mount in container.get("volumeMounts", [])))
         for where, _, namespace in self.each("Namespace"):
             with self.subTest(where):
                 self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")

@@ -224,6 +224,12 @@ fn a_feature_table_teaches_what_its_candles_teach() {
 }
 
 #[test]
+fn the_configuration_of_the_manifests_is_understood() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/components/retraining/retraining.toml");
+    Configuration::from_file(file.as_ref()).unwrap();
+}
+
+#[test]
 fn configurations_that_say_something_else_are_refused_with_the_reason() {
     let good = "[regressor_rf]\npolicy = \"on-features\"\nmargin = 2\n[regressor_lin]\n";
     assert!(Configuration::from_toml(good).is_ok());
