@@ -85,7 +85,7 @@ done
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "the image"
-    # Of the programs that were tested: another selection of packages may compile polars with other features again.
+    # Of the programs that were tested: another selection of packages would compile the SDK of AWS once more.
     scripts/image.sh "${CARGO_TARGET_DIR:-target}/release"
 else
     say "SKIPPED: the image, which only root on Debian can build without a container engine"

@@ -434,13 +434,13 @@ class Security(EachInstallation):
 class Documentation(unittest.TestCase):
     def test_the_documented_commands_are_kubectls_and_name_what_there_is(self):
         """Each is run against a port where nothing listens, so that all that can fail is what is wrong with the command."""
-        text = (REPOSITORY / "docs/deploy.md").read_text()
+        text = "\n".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/deploy.md"))
         found = set(re.findall(r"(?:^    |[`(])(kubectl .*?)(?:  +#|\)\s|`|$)", text, re.MULTILINE))
         self.assertGreater(len(found), 10)
         nowhere = ["--server=http://127.0.0.1:1", "--request-timeout=1s"]
         running = {
             command: subprocess.Popen(
-                [os.environ["KUBECTL"], *shlex.split(command)[1:], *nowhere], cwd=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                [os.environ["KUBECTL"], *nowhere, *shlex.split(command)[1:]], cwd=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
             for command in found
         }
