@@ -131,7 +131,8 @@ resource "aws_sqs_queue" "events" {
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
-    maxReceiveCount     = 5
+    # A change that is given back, because the store is away for instance, counts as received, too.
+    maxReceiveCount = 10
   })
 }
 

@@ -83,7 +83,7 @@ variable "cluster_api_cidrs" {
 variable "kubernetes_version" {
   description = "The cluster's Kubernetes version. The manifests need 1.32 or newer."
   type        = string
-  default     = "1.34"
+  default     = "1.35"
 }
 
 variable "namespace" {

@@ -147,9 +147,9 @@ class Events(unittest.TestCase):
                 # S3 refuses overlapping filters, so one at most.
                 self.assertEqual([key.startswith(prefix) and key.endswith(suffix) for prefix, suffix in filters].count(True), int(told))
 
-    def test_what_fails_five_times_is_kept_as_a_dead_letter_for_longer_than_the_queue_keeps_it(self):
+    def test_what_fails_ten_times_is_kept_as_a_dead_letter_for_longer_than_the_queue_keeps_it(self):
         queue, dead = resources["aws_sqs_queue.events"], resources["aws_sqs_queue.dead_letters"]
-        self.assertEqual(json.loads(queue["redrive_policy"]), {"deadLetterTargetArn": dead["arn"], "maxReceiveCount": 5})
+        self.assertEqual(json.loads(queue["redrive_policy"]), {"deadLetterTargetArn": dead["arn"], "maxReceiveCount": 10})
         self.assertGreater(dead["message_retention_seconds"], queue["message_retention_seconds"])
 
 
