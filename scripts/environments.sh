@@ -1,5 +1,5 @@
 # What the test scripts have in common; to be sourced.
-# shellcheck disable=SC2034 # not every script uses everything
+# shellcheck shell=bash disable=SC2034 # not every script uses everything
 
 CACHE=${CRIPTO_CACHE:-$HOME/.cache/cripto-prediction}
 # The pins were tried with Python 3.11; scikit-learn 1.1 has no wheels for a newer one.

@@ -32,7 +32,7 @@ need strip binutils
 need curl curl
 need redis-server redis-server
 environment ministack "$MINISTACK"
-ministack=$CACHE/venv/ministack/bin
+emulator=$CACHE/venv/ministack/bin
 CACHE=$CACHE/image
 
 mkdir -p "$CACHE"
@@ -117,11 +117,11 @@ done
 buildah run --isolation chroot "$container" -- /usr/local/bin/scorer --version
 
 say "the system from the image: an emulator of S3 and SQS, Redis, worker, api, backfill"
-read -r s3 redis port metrics < <("$ministack/python" -c '
+read -r s3 redis port metrics < <("$emulator/python" -c '
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
 print(*(one.getsockname()[1] for one in sockets))')
-BIND_HOST=127.0.0.1 GATEWAY_PORT=$s3 SERVICES=s3,sqs,sts "$ministack/ministack" >"$work/ministack" 2>&1 &
+BIND_HOST=127.0.0.1 GATEWAY_PORT=$s3 SERVICES=s3,sqs,sts "$emulator/ministack" >"$work/ministack" 2>&1 &
 processes+=($!)
 wait_for $! "$work/ministack" curl --silent --fail "http://127.0.0.1:$s3/_ministack/health"
 redis-server --bind 127.0.0.1 --port "$redis" --save '' --dir "$work" >"$work/redis" 2>&1 &
@@ -170,7 +170,7 @@ for asset, models in expected.items():
         for name, number in numbers.items():
             assert abs(answer["modelos"][model][name] - number) <= 1e-9 * abs(number), (asset, model, answer)
 END
-wait_for "$worker" "$work/worker" "$ministack/python" "$work/check.py" "http://127.0.0.1:$port"
+wait_for "$worker" "$work/worker" "$emulator/python" "$work/check.py" "http://127.0.0.1:$port"
 curl --silent --fail "http://127.0.0.1:$port/symbol/BTC"
 echo
 (run /usr/local/bin/scorer backfill --from 2025-07-20 --to 2025-07-29) >"$work/backfill" 2>&1 || fail "backfill: $(cat "$work/backfill")"
