@@ -304,4 +304,5 @@ def main() -> None:
         {"upload": upload, "swap": swap}[what](args)
 
 
-main()
+if __name__ == "__main__":
+    main()
