@@ -4,7 +4,8 @@
 //!   [`Generation`]), the documented answers as they go over the wire ([`answer`]), the three seams to the outside
 //!   world ([`ObjectStore`], [`EventSource`], [`PredictionStore`]) and what few need beside them ([`ObjectWriter`],
 //!   [`HistoryStore`]), environment variables ([`config`]), logging
-//!   ([`telemetry`]) and the place where metrics are collected ([`metrics`]).
+//!   ([`telemetry`]), what people at a terminal are told ([`terminal`]) and the place where metrics are collected
+//!   ([`metrics`]).
 //! * **Comes in, goes out:** text from outside is parsed into these types once, where it enters; a [`Snapshot`] is
 //!   what the scorer hands over, a [`Summary`] and the bytes of answers are what the API reads.
 //! * **Must never know:** how a model is read or evaluated, what a table is, HTTP, AWS or Redis.
@@ -26,6 +27,7 @@ mod prediction;
 mod snapshot;
 mod store;
 pub mod telemetry;
+pub mod terminal;
 mod trace;
 
 pub use asset::{Asset, InvalidAsset};

@@ -1,10 +1,8 @@
 //! Logging, set up the same way in every program.
 
-use std::{
-    io::{self, IsTerminal},
-    str::FromStr,
-};
+use std::str::FromStr;
 
+use anstream::{AutoStream, ColorChoice};
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -27,7 +25,14 @@ pub struct LogFilter(String);
 
 impl LogFilter {
     fn filter(text: &str) -> Option<EnvFilter> {
-        EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse(text).ok()
+        let filter =
+            EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse(text).ok()?;
+        // Credentials that cannot be had fail the call that needs them, and that is logged with its causes. The SDK's own
+        // account of it, several hundred characters at each try, is for who asks for it.
+        match text.contains("aws_config") {
+            true => Some(filter),
+            false => Some(filter.add_directive("aws_config=error".parse().ok()?)),
+        }
     }
 }
 
@@ -77,8 +82,7 @@ pub fn init_with<W: io::Write>(
             registry.with(layer).try_init()?;
         }
         LogFormat::Text => {
-            let colour = io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
             registry
                 .with(fmt::layer().with_ansi(colour).with_target(false).with_writer(stderr))
                 .try_init()?;

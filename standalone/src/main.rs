@@ -20,12 +20,18 @@ use std::{
 use anyhow::Context;
 use api::Api;
 use async_trait::async_trait;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
+use clap_complete::Shell;
 use scorer::{
     Engine, FolderStore, FolderWatch, Follow, Progress, Settings, follow,
     retrain::{Configuration, Retrainer},
 };
-use shared::{MemoryStore, PredictionStore};
+use shared::{
+    MemoryStore, ObjectError, PredictionStore,
+    config::LogFormat,
+    telemetry::LogFilter,
+    terminal::{self, EXIT_CODES, Exit},
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Where the sample bucket is in the repository.
@@ -39,7 +45,8 @@ const LAST_READS: Duration = Duration::from_millis(100);
 /// Models (models/*.joblib) and feature tables (features/*.parquet) that are put into the folder while it runs are
 /// picked up within a second of the last write. What is broken is reported and changes nothing else.
 #[derive(Parser)]
-#[command(name = "cripto", version, after_help = AFTER_HELP)]
+#[command(name = "cripto", version, max_term_width = 100)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{MORE}\n\n{EXIT_CODES}"))]
 struct Arguments {
     /// The bucket: a folder with models/ and features/ in it [default: the repository's sample/bucket].
     #[arg(long, value_name = "DIR", env = "BUCKET_DIR")]
@@ -53,33 +60,66 @@ struct Arguments {
     /// Which models are trained again when newer data arrive, in TOML; none without it.
     #[arg(long, value_name = "FILE.toml", env)]
     retrain_config: Option<PathBuf>,
-    /// Put the feature table that is computed from raw.csv into the bucket: true or false.
-    #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
+    /// Put the feature table that is computed from raw.csv into the bucket.
+    #[arg(long, value_name = "BOOL", env, default_value_t = false, action = clap::ArgAction::Set)]
     write_features: bool,
+    /// How log lines look: text or json.
+    #[arg(long, value_name = "FORMAT", env, default_value = "text")]
+    log_format: LogFormat,
+    /// Which log lines are written, such as warn or info,scorer=debug.
+    #[arg(long, value_name = "FILTER", env, default_value = "info")]
+    rust_log: LogFilter,
+    /// Print completions for a shell, and end.
+    #[arg(long, value_name = "SHELL")]
+    completions: Option<Shell>,
 }
 
-const AFTER_HELP: &str = "\
-Ctrl-C or SIGTERM ends it after the requests in progress.
+const MORE: &str = "\
+Ctrl-C or SIGTERM ends it after the requests in progress. Predictions go to standard output, log lines to standard \
+error; neither is coloured where NO_COLOR is set or there is no terminal.
 
-RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json, NO_COLOR is honoured.
-
-Exit codes: 0 ended by a signal, 1 could not start, 2 the command line is wrong.";
+Completions, for bash:
+  cripto --completions bash >~/.local/share/bash-completion/completions/cripto";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = arguments();
+    if let Some(shell) = arguments.completions {
+        clap_complete::generate(shell, &mut Arguments::command(), "cripto", &mut std::io::stdout());
+        return Exit::Done.into();
+    }
+    if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log) {
+        Arguments::command().error(ErrorKind::ValueValidation, error).exit();
+    }
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("cripto: {error:#}");
-            ExitCode::FAILURE
+            let error: &(dyn Error + 'static) = error.as_ref();
+            terminal::tell("cripto", error, tip(error).as_deref());
+            Exit::Failed.into()
         }
     }
 }
 
+/// What flags and variables say. A variable that is empty counts as one that is not set.
+fn arguments() -> Arguments {
+    let command = Arguments::command().mut_args(|argument| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { argument.env(None) } else { argument }
+    });
+    Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// What can be done about an error.
+fn tip(error: &(dyn Error + 'static)) -> Option<String> {
+    let bucket = terminal::causes(error)
+        .any(|cause| matches!(cause.downcast_ref(), Some(ObjectError::List { .. })))
+        .then(|| {
+            "a bucket is a folder with models/, features/ or raw.csv in it; --bucket DIR names it".to_owned()
+        });
+    bucket.or_else(|| terminal::tip_on_listening(error, "--port N"))
+}
+
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let progress = Progress::on_terminal();
-    let above_bar = progress.clone();
-    shared::telemetry::init(move || above_bar.stderr())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(arguments, progress));
     runtime.shutdown_timeout(LAST_READS);
@@ -120,7 +160,7 @@ async fn serve(arguments: &Arguments, progress: Progress) -> anyhow::Result<()> 
             () = stopped(stop.clone()) => return Ok(()),
             first = engine.reload() => first?,
         };
-        println!("{}", overview::overview(&first.snapshot, &bucket, address));
+        anstream::println!("{}", overview::overview(&first.snapshot, &bucket, address));
         let settings = Follow::default();
         tokio::select! {
             () = follow(&engine, events, &settings, stopped(stop.clone())) => Ok(()),

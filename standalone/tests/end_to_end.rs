@@ -278,13 +278,84 @@ fn a_wrong_start_says_what_is_wrong() {
     };
     let missing = run(&["--bucket", "no/such/folder", "--port", "0"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/folder"));
+    let errors = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        errors.contains("no/such/folder") && errors.contains("tip: a bucket is a folder with"),
+        "{errors}"
+    );
 
     let cripto = Cripto::start();
     let port = cripto.address.rsplit_once(':').unwrap().1;
     let taken = run(&["--port", port, "--bucket", cripto.bucket.path().to_str().unwrap()]);
     assert_eq!(taken.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&taken.stderr).contains(&format!("cannot serve on port {port}")));
+    let errors = String::from_utf8_lossy(&taken.stderr);
+    assert!(
+        errors.contains(&format!("cannot serve on port {port}")) && errors.contains("--port N, or 0"),
+        "{errors}"
+    );
+
+    for wrong in [&["--port", "x"][..], &["--log-format", "xml"], &["--rust-log", "a=b=c"], &["--buket", "."]]
+    {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn help_and_completions_are_for_people_and_shells() {
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_cripto")).args(arguments).env("PORT", "").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for help in [run(&["-h"]), run(&["--help"])] {
+        assert!(
+            help.contains("Exit codes:") && help.contains("NO_COLOR") == help.contains("Completions"),
+            "{help}"
+        );
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    bash.stdin.take().unwrap().write_all(run(&["--completions", "bash"]).as_bytes()).unwrap();
+    assert!(bash.wait().unwrap().success());
+    assert!(run(&["--completions", "zsh"]).starts_with("#compdef cripto"));
+}
+
+/// On a terminal of its own, which `script` makes.
+#[cfg(unix)]
+#[test]
+fn what_is_served_is_shown_in_colour_on_a_terminal_unless_no_color_says_otherwise() {
+    let bucket = sample().join("bucket");
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        let call = format!(
+            "stty rows 40 cols 80; {} --port 0 --bucket {}",
+            env!("CARGO_BIN_EXE_cripto"),
+            bucket.display()
+        );
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--return", "--flush", "--command", &call, "/dev/null"])
+            .envs([("NO_COLOR", no_color), ("TERM", "xterm-256color")])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut shown = String::new();
+        let mut output = BufReader::new(terminal.stdout.take().unwrap());
+        while !shown.contains("serving  http://") {
+            assert!(output.read_line(&mut shown).unwrap() > 0, "it ended: {shown}");
+        }
+        // Ctrl-C, as the keyboard sends it.
+        terminal.stdin.take().unwrap().write_all(b"\x03").unwrap();
+        output.read_to_string(&mut shown).unwrap();
+        assert_eq!(terminal.wait().unwrap().code(), Some(0), "{shown}");
+        assert_eq!(shown.contains('\x1b'), coloured, "{shown}");
+        assert!(shown.contains("109136.41 ▲") && shown.contains("stopped"), "{shown}");
+        for line in shown.lines().filter(|line| line.contains('│')) {
+            let columns = line.split('\x1b').map(|part| part.split_once('m').map_or(part, |(_, text)| text));
+            assert!(columns.collect::<String>().trim_end().chars().count() <= 80, "{line:?}");
+        }
+    }
 }
 
 #[test]

@@ -247,6 +247,18 @@ fn a_wrong_setting_names_the_variable_what_it_got_and_what_it_wants() {
 }
 
 #[test]
+fn completions_are_printed_whatever_the_variables_say() {
+    for (shell, beginning) in [("bash", "_api() {"), ("zsh", "#compdef api"), ("fish", "complete -c api")] {
+        let (code, completions, errors) = run(&["--completions", shell], &[("PORT", "8000")]);
+        assert_eq!(
+            (code, completions.starts_with(beginning)),
+            (Some(0), true),
+            "{shell}: {errors}{completions}"
+        );
+    }
+}
+
+#[test]
 fn the_help_names_every_variable_and_shows_no_secret() {
     let secrets = [("REDIS_URL", "redis://:s3cret@h"), ("RELOAD_TOKEN", "s3cret")];
     let (code, help, _) = run(&["--help"], &secrets);

@@ -162,11 +162,3 @@ fn a_feature_table_that_cannot_be_made_is_a_failure_with_a_reason() {
     assert!(text(&onto_a_folder.stderr).contains("cannot be written"), "{}", text(&onto_a_folder.stderr));
     assert_eq!(scorer(&["features", &path("good.csv")]).status.code(), Some(2));
 }
-
-#[test]
-fn the_help_documents_the_exit_codes() {
-    for arguments in [&["--help"][..], &["score", "--help"], &["inspect", "--help"], &["features", "--help"]]
-    {
-        assert!(text(&scorer(arguments).stdout).contains("Exit codes:"), "{arguments:?}");
-    }
-}

@@ -12,4 +12,5 @@ mod folder;
 mod follow;
 mod retrain;
 mod tables;
+mod terminal;
 mod world;

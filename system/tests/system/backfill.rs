@@ -210,9 +210,9 @@ fn a_backfill_that_cannot_be_done_says_why_and_fails() {
         assert!(log.contains(reason), "{arguments:?}: {log}");
     };
     failed(&RANGE, 1, "the bucket has no usable feature table");
-    failed(&[&RANGE[..], &["--shards", "10"]].concat(), 1, "needs --shard");
-    failed(&[&RANGE[..], &["--shards", "2", "--shard", "2"]].concat(), 1, "0 to 1 expected");
-    failed(&["--from", "2025-02-20", "--to", "2025-02-19"], 1, "is before the first");
+    failed(&[&RANGE[..], &["--shards", "10"]].concat(), 2, "needs --shard");
+    failed(&[&RANGE[..], &["--shards", "2", "--shard", "2"]].concat(), 2, "0 to 1 expected");
+    failed(&["--from", "2025-02-20", "--to", "2025-02-19"], 2, "is before the first");
     failed(&["--from", "2025-02-20"], 2, "--to");
     failed(&[&RANGE[..], &["--model", "regressor_rf"]].concat(), 2, "NAME@VERSION");
     let system = System::sample();

@@ -9,13 +9,16 @@
 mod arguments;
 mod queue_reload;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::Api;
 use aws::ReloadQueue;
 use redis_store::RedisStore;
-use shared::{HistoryStore, PredictionStore, ReloadReports};
+use shared::{
+    HistoryStore, PredictionStore, ReloadReports,
+    terminal::{Exit, described, tip_on_listening},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -38,10 +41,11 @@ fn main() -> ExitCode {
         wrong_setting(&error);
     }
     match run(&arguments, redis) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "cannot start");
-            ExitCode::FAILURE
+            let error: &(dyn Error + 'static) = error.as_ref();
+            tracing::error!(error = described(error), tip = tip_on_listening(error, "PORT"), "cannot start");
+            Exit::Failed.into()
         }
     }
 }

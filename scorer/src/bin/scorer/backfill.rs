@@ -1,6 +1,6 @@
 //! `scorer backfill`: everything now, or every day of a range.
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc};
+use std::{fmt::Display, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context, bail};
 use aws::S3Bucket;
@@ -10,10 +10,12 @@ use scorer::{
     Engine, FolderStore, Progress, Publication, Wanted,
     backfill::{Backfill, Settings, Split},
 };
-use shared::{HistoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter, PredictionStore};
+use shared::{
+    HistoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter, PredictionStore, terminal::Exit,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::deployment::Deployment;
+use crate::{deployment::Deployment, logging::Logging, wrong_usage};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -46,6 +48,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=3650))]
     history_days: u16,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 }
 
 /// `NAME@VERSION`.
@@ -64,7 +68,7 @@ impl FromStr for Version {
 }
 
 /// Works until it is done, or told to end: what was done until then stays, and is not done again.
-pub(crate) async fn backfill(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCode> {
+pub(crate) async fn backfill(arguments: Arguments) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -74,7 +78,14 @@ pub(crate) async fn backfill(arguments: Arguments, progress: Progress) -> anyhow
     }
 }
 
-async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCode> {
+async fn work(arguments: Arguments) -> anyhow::Result<Exit> {
+    let days = arguments.from.zip(arguments.to);
+    if days.is_some() && arguments.shards > 1 && arguments.shard.is_none() {
+        let needed = format!("--shards {} needs --shard, or JOB_COMPLETION_INDEX", arguments.shards);
+        return Err(wrong_usage("backfill", needed).into());
+    }
+    let split = |(from, to)| Split::new(arguments.shard.unwrap_or(0), arguments.shards, from, to);
+    let split = days.map(split).transpose().map_err(|wrong| wrong_usage("backfill", wrong))?;
     let deployment = &arguments.deployment;
     let (objects, writer): (Arc<dyn ObjectStore>, Arc<dyn ObjectWriter>) = match &arguments.bucket {
         Some(folder) => {
@@ -87,10 +98,11 @@ async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCo
         }
     };
     let store = Arc::new(deployment.store().await?);
+    let progress = Progress::on_terminal();
     let predictions: Arc<dyn PredictionStore> = Arc::clone(&store) as _;
     let engine = Engine::new(Arc::clone(&objects), predictions, deployment.engine(), progress.clone());
 
-    let (Some(from), Some(to)) = (arguments.from, arguments.to) else {
+    let (Some((from, to)), Some(split)) = (days, split) else {
         let reload = engine.reload().await?;
         if reload.incomplete {
             bail!("something could not be read; what is served is as new as what could");
@@ -101,12 +113,8 @@ async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCo
             Publication::Unchanged => tracing::info!(%generation, "what is served is what the bucket gives"),
             Publication::Superseded => tracing::info!("another process has published a later state"),
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Done);
     };
-    if arguments.shards > 1 && arguments.shard.is_none() {
-        bail!("--shards {} needs --shard, or JOB_COMPLETION_INDEX", arguments.shards);
-    }
-    let split = Split::new(arguments.shard.unwrap_or(0), arguments.shards, from, to)?;
     let models = arguments.models.into_iter().map(|Version(name, version)| (name, version)).collect();
     let settings = Settings {
         wanted: Wanted { models, table: arguments.table },
@@ -121,5 +129,5 @@ async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<ExitCo
         .run(&settings)
         .await
         .with_context(|| format!("shard {} of {}", split.shard(), split.shards()))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }

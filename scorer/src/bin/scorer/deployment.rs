@@ -11,27 +11,27 @@ use crate::rollback::Redis;
 #[derive(Args)]
 pub(crate) struct Deployment {
     /// The bucket with models/, features/ and data/ in it.
-    #[arg(long, env, default_value = "criptos-data")]
+    #[arg(long, help_heading = "Bucket", value_name = "NAME", env, default_value = "criptos-data")]
     pub(crate) bucket_name: String,
     /// The region of bucket and queue. AWS_REGION, which EKS sets, comes first.
-    #[arg(long, env, default_value = aws::Settings::DEFAULT_REGION)]
+    #[arg(long, help_heading = "Bucket", value_name = "REGION", env, default_value = aws::Settings::DEFAULT_REGION)]
     aws_default_region: String,
     /// Where AWS' services are, if not at AWS; the bucket is then part of the path.
-    #[arg(long, env)]
+    #[arg(long, help_heading = "Bucket", value_name = "URL", env)]
     aws_endpoint_url: Option<HttpUrl>,
     #[command(flatten)]
     redis: Redis,
     /// How many generations before the current one are kept for a rollback.
-    #[arg(long, env, default_value_t = 2)]
+    #[arg(long, help_heading = "Redis", value_name = "N", env, default_value_t = 2)]
     kept_generations: u32,
     /// Seconds after which Redis forgets what no worker has confirmed.
-    #[arg(long, env, default_value = "604800")]
+    #[arg(long, help_heading = "Redis", value_name = "SECONDS", env, default_value = "604800")]
     generation_expiry: Seconds,
     /// The share of assets that a new model may have no prediction for although the one in force has (0 to 1), or off.
-    #[arg(long, env, default_value = "0.2")]
+    #[arg(long, help_heading = "Admission of new models", value_name = "SHARE", env, default_value = "0.2")]
     admission_max_failures: Share,
     /// The factor by which a new regressor's predictions may differ from those in force, in the median, or off.
-    #[arg(long, env, default_value = "10")]
+    #[arg(long, help_heading = "Admission of new models", value_name = "FACTOR", env, default_value = "10")]
     admission_max_shift: Factor,
 }
 

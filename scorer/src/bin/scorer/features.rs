@@ -3,7 +3,6 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
-    process::ExitCode,
 };
 
 use clap::Args;
@@ -11,6 +10,7 @@ use scorer::{
     Progress,
     features::{Features, LIMITS, read_raw_file},
 };
+use shared::terminal::Exit;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -21,8 +21,8 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let candles = read_raw_file(&arguments.raw, &LIMITS, progress)?;
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let candles = read_raw_file(&arguments.raw, &LIMITS, &Progress::on_terminal())?;
     for rows in candles.unusable() {
         eprintln!("scorer: {}: {} rows cannot be used: {}", arguments.raw.display(), rows.rows, rows.reason);
     }
@@ -34,5 +34,5 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<
     let (rows, assets) = (features.rows(), features.assets());
     let newest = features.newest_day().map(|day| format!(" to {day}")).unwrap_or_default();
     writeln!(io::stdout(), "{}: {rows} rows of {assets} assets{newest}", arguments.out.display())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }

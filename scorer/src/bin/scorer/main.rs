@@ -1,11 +1,14 @@
 //! The program `scorer`: keeps what is published in step with a bucket, scores a bucket once, looks into an artifact,
 //! computes a feature table, or trains models again.
 
+mod advice;
 #[cfg(feature = "worker")]
 mod backfill;
 #[cfg(feature = "worker")]
 mod deployment;
 mod features;
+#[cfg(feature = "worker")]
+mod logging;
 #[cfg(feature = "worker")]
 mod observe;
 mod retrain;
@@ -15,89 +18,101 @@ mod rollback;
 mod worker;
 
 use std::{
-    io::{self, BufWriter, Write},
+    error::Error,
+    io::{self, BufWriter, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use scorer::{Engine, FolderStore, Progress, Settings, convert, inspect};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap_complete::Shell;
+use scorer::{Engine, FolderStore, Progress, Settings, convert, inspect, overview};
 use shared::{
-    Asset, AssetPredictions, MemoryStore, Snapshot, answer::SymbolAnswer, config::LogFormat,
-    telemetry::LogFilter,
+    Asset, AssetPredictions, MemoryStore, Snapshot,
+    answer::SymbolAnswer,
+    config::InvalidVariable,
+    terminal::{self, EXIT_CODES, Exit},
 };
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done: ended by a signal, at least one asset scored, the artifact read, the feature table written, every model
-     compared with its challenger, whichever was better, the backfill (or its shard) done now or before
-  1  could not start, nothing could be scored, read or written, a model not be retrained, or a backfill is not done
-     and should be repeated; the reasons are on standard error
-  2  the command line is wrong
-
-A progress bar is shown on a terminal when reading takes long. NO_COLOR is honoured.";
 
 /// Scores every asset of a bucket with every model in it, without Python.
 #[derive(Parser)]
-#[command(name = "scorer", version, after_help = EXIT_CODES)]
+#[command(name = "scorer", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(after_long_help = format!("{MORE}\n\n{EXIT_CODES}"))]
 struct Arguments {
-    /// How log lines look: text or json.
-    #[arg(long, env, global = true, default_value = "text")]
-    log_format: LogFormat,
-    /// Which log lines are written, such as info or info,scorer=debug.
-    #[arg(long, env, global = true, default_value = "info")]
-    rust_log: LogFilter,
     #[command(subcommand)]
     command: Command,
 }
 
+const MORE: &str = "\
+Results go to standard output; progress, reasons and log lines to standard error. Neither is coloured where NO_COLOR \
+is set or there is no terminal.
+
+Completions, for bash:
+  scorer completions bash >~/.local/share/bash-completion/completions/scorer";
+
 #[derive(Subcommand)]
 enum Command {
-    /// Consumes the bucket's events and keeps the published predictions up to date, until SIGTERM.
+    /// Keeps what is published in step with the bucket.
     ///
-    /// Settings come from the environment or from flags of the same names. AWS credentials are found as the AWS SDKs
-    /// find them. RUST_LOG filters the log lines (default info), LOG_FORMAT is text or json.
+    /// It consumes the bucket's events until SIGTERM. Settings come from the environment or from flags of the same names. AWS
+    /// credentials are found as the AWS SDKs find them.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
     Worker(Box<worker::Worker>),
-    /// Scores everything now, or, with --from and --to, every asset on every day of a range.
+    /// Scores everything now, or every day of a range.
     ///
-    /// With a range, predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}-of-{M}.parquet in the
-    /// bucket, and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
-    /// skipped, one that was killed is repeated.
+    /// With a range (--from and --to), predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}.parquet in the bucket,
+    /// and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
+    /// skipped, one that was killed is repeated. Exit code 1 means: repeat it.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
     Backfill(Box<backfill::Arguments>),
-    /// Serves the generation before the current one again, until a worker has something new to publish.
+    /// Serves the generation before the current one again.
+    ///
+    /// It stays until a worker has something new to publish.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
-    Rollback(rollback::Redis),
-    /// Scores a bucket once and prints one documented /symbol answer per line (JSON lines).
+    Rollback(rollback::Arguments),
+    /// Scores a folder once and prints the predictions.
     ///
-    /// The newest version of each model that can be used, and each asset's newest row of the newest feature table
-    /// (features/*.parquet, or else data/{ATIVO}/*.csv). What could not be used is named on standard error.
+    /// They come from the newest version of each model that can be used, and each asset's newest row of the newest
+    /// feature table (features/*.parquet, or else data/{ATIVO}/*.csv). What could not be used is named on standard error.
+    /// Exit code 0 means that at least one asset was scored.
     #[command(after_help = EXIT_CODES)]
     Score(Score),
-    /// Prints what is inside a .joblib artifact or a parameter file: pipeline steps, columns, parameters, trees, versions.
+    /// Prints what is inside a .joblib artifact or a parameter file.
+    ///
+    /// Pipeline steps, columns, parameters, trees and versions. The artifact is read, never executed.
     #[command(after_help = EXIT_CODES)]
     Inspect(Inspect),
-    /// Writes the model of a .joblib artifact as a parameter file (.safetensors), which loads in milliseconds.
+    /// Writes an artifact's model as a parameter file.
+    ///
+    /// It predicts the same numbers and loads in milliseconds. docs/parameters.md describes the format.
     #[command(after_help = EXIT_CODES)]
     Convert(Convert),
-    /// Computes the feature table of a raw.csv and writes it as parquet.
+    /// Computes the feature table of a raw.csv.
     ///
-    /// RAW holds daily candles: a header, then lines of
+    /// It is written as parquet. RAW holds daily candles: a header, then lines of
     /// ativo|data|timestamp|maximo|minimo|abertura|fechamento|volumefrom|volumeto.
     #[command(after_help = EXIT_CODES)]
     Features(features::Arguments),
-    /// Trains the models of a bucket again, and writes those into it that are not worse than the models in force.
+    /// Trains models again, and keeps those that are not worse.
     ///
     /// Both are compared on the last of six parts of the rows in time, by RMSE or log-loss. What came of it is written
-    /// beside the artifact, as models/{tipo}_{algoritmo}_{versao}.comparison.json.
+    /// beside the artifact, as models/{tipo}_{algoritmo}_{versao}.comparison.json. Exit code 0 means that every model was
+    /// compared with its challenger, whichever was better.
     #[command(after_help = EXIT_CODES)]
     Retrain(Box<retrain::Arguments>),
+    /// Prints completions for a shell.
+    ///
+    /// For bash: scorer completions bash >~/.local/share/bash-completion/completions/scorer
+    #[command(after_help = EXIT_CODES)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]
@@ -108,6 +123,16 @@ struct Score {
     /// An asset to print, in any case; may be given several times. All assets without it.
     #[arg(long = "ativo", value_name = "ATIVO")]
     assets: Vec<Asset>,
+    /// A table, or one documented /symbol answer a line as JSON [default: table on a terminal, else json].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+/// How predictions are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
 }
 
 #[derive(Args)]
@@ -139,50 +164,57 @@ fn arguments() -> Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { log_format, rust_log, command } = arguments();
-    // The others are for people, who are told what matters in words.
-    #[cfg(feature = "worker")]
-    let logs = matches!(command, Command::Worker(_) | Command::Backfill(_) | Command::Rollback(_));
-    #[cfg(not(feature = "worker"))]
-    let logs = false;
-    let progress = Progress::on_terminal();
-    let above_bar = progress.clone();
-    if logs
-        && let Err(error) = shared::telemetry::init_with(log_format, &rust_log, move || above_bar.stderr())
-    {
-        eprintln!("scorer: {error}");
-        return ExitCode::FAILURE;
-    }
-    let result = match command {
+    let result = match arguments().command {
         #[cfg(feature = "worker")]
         Command::Worker(arguments) => {
-            serve(async { worker::work(*arguments).await.map(|()| ExitCode::SUCCESS) })
+            arguments.logging.begin().and_then(|()| serve(worker::work(*arguments)))
         }
         #[cfg(feature = "worker")]
-        Command::Backfill(arguments) => serve(backfill::backfill(*arguments, progress)),
+        Command::Backfill(arguments) => {
+            arguments.logging.begin().and_then(|()| serve(backfill::backfill(*arguments)))
+        }
         #[cfg(feature = "worker")]
-        Command::Rollback(redis) => {
-            serve(async { rollback::roll_back(&redis).await.map(|()| ExitCode::SUCCESS) })
+        Command::Rollback(arguments) => {
+            arguments.logging.begin().and_then(|()| serve(rollback::roll_back(&arguments.redis)))
         }
         Command::Score(arguments) => score(&arguments, progress),
         Command::Inspect(arguments) => print_inspection(&arguments, &progress),
         Command::Convert(arguments) => convert_artifact(&arguments, &progress),
         Command::Features(arguments) => features::run(&arguments, &progress),
         Command::Retrain(arguments) => retrain::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "scorer", &mut io::stdout());
+            Ok(Exit::Done)
+        }
     };
     match result {
-        Ok(code) => code,
+        Ok(exit) => exit.into(),
         // Whoever reads the output has seen enough.
-        Err(error) if is_a_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("scorer: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) if is_a_broken_pipe(&error) => Exit::Done.into(),
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(wrong) => wrong.exit(),
+            Err(error) if error.is::<InvalidVariable>() => wrong_usage("", &error).exit(),
+            Err(error) => {
+                let error: &(dyn Error + 'static) = error.as_ref();
+                terminal::tell("scorer", error, advice::tip(error).as_deref());
+                Exit::Failed.into()
+            }
+        },
+    }
+}
+
+/// What flags and variables say does not go together, or cannot be used.
+fn wrong_usage(command: &str, what: impl std::fmt::Display) -> clap::Error {
+    let mut program = Arguments::command();
+    program.build();
+    match program.find_subcommand_mut(command) {
+        Some(command) => command.error(ErrorKind::ValueValidation, what),
+        None => program.error(ErrorKind::ValueValidation, what),
     }
 }
 
 #[cfg(feature = "worker")]
-fn serve(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+fn serve(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     // A model that is being read on a thread of its own is not waited for.
@@ -190,7 +222,7 @@ fn serve(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result
     result
 }
 
-fn score(arguments: &Score, progress: Progress) -> anyhow::Result<ExitCode> {
+fn score(arguments: &Score) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let snapshot = runtime.block_on(async {
         let objects = FolderStore::open_folder(&arguments.bucket)?;
@@ -205,8 +237,7 @@ fn score(arguments: &Score, progress: Progress) -> anyhow::Result<ExitCode> {
     for rejected in &snapshot.rejected {
         eprintln!("scorer: {}: {}", rejected.key, rejected.reason);
     }
-    let mut output = BufWriter::new(io::stdout().lock());
-    let mut scored = 0_usize;
+    let mut scored = Vec::new();
     for (asset, predictions) in chosen(&snapshot, &arguments.assets) {
         let Some(predictions) = predictions else {
             eprintln!("scorer: {asset}: there is no usable row of this asset");
@@ -218,23 +249,40 @@ fn score(arguments: &Score, progress: Progress) -> anyhow::Result<ExitCode> {
             }
             continue;
         }
-        serde_json::to_writer(&mut output, &SymbolAnswer::new(&snapshot, asset, predictions))
-            .map_err(io::Error::from)?;
-        output.write_all(b"\n")?;
-        scored = scored.saturating_add(1);
+        scored.push((asset, predictions));
     }
-    output.flush()?;
-    if scored > 0 {
-        return Ok(ExitCode::SUCCESS);
+    if scored.is_empty() {
+        let bucket = arguments.bucket.display();
+        eprintln!("scorer: {bucket}: nothing could be scored: {}", nothing_scored(&snapshot));
+        terminal::tip(&advice::on_nothing_scored(&snapshot));
+        return Ok(Exit::Failed);
     }
-    let reason = match (snapshot.models.is_empty(), snapshot.assets.is_empty()) {
+    let for_people = if io::stdout().is_terminal() { Format::Table } else { Format::Json };
+    match arguments.format.unwrap_or(for_people) {
+        Format::Table => {
+            let mut output = anstream::AutoStream::auto(io::stdout());
+            writeln!(output, "{}", overview(&snapshot, scored))?;
+        }
+        Format::Json => {
+            let mut output = BufWriter::new(io::stdout().lock());
+            for (asset, predictions) in scored {
+                serde_json::to_writer(&mut output, &SymbolAnswer::new(&snapshot, asset, predictions))
+                    .map_err(io::Error::from)?;
+                output.write_all(b"\n")?;
+            }
+            output.flush()?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn nothing_scored(snapshot: &Snapshot) -> &'static str {
+    match (snapshot.models.is_empty(), snapshot.assets.is_empty()) {
         (true, true) => "the bucket has neither a usable model nor a usable table",
         (true, false) => "the bucket has no usable model",
         (false, true) => "the bucket has no usable table",
         (false, false) => "no model has a prediction for these assets",
-    };
-    eprintln!("scorer: {}: nothing could be scored: {reason}", arguments.bucket.display());
-    Ok(ExitCode::FAILURE)
+    }
 }
 
 /// The assets to print; nothing for one that the snapshot does not have.
@@ -245,7 +293,7 @@ fn chosen<'a>(snapshot: &'a Snapshot, wanted: &'a [Asset]) -> Vec<(&'a Asset, Op
     wanted.iter().map(|asset| (asset, snapshot.assets.get(asset))).collect()
 }
 
-fn print_inspection(arguments: &Inspect, progress: &Progress) -> anyhow::Result<ExitCode> {
+fn print_inspection(arguments: &Inspect) -> anyhow::Result<Exit> {
     let limits = Settings::default().model_limits;
     let inspection = inspect(&arguments.file, &limits, progress)?;
     let mut output = io::stdout().lock();
@@ -255,14 +303,14 @@ fn print_inspection(arguments: &Inspect, progress: &Progress) -> anyhow::Result<
     } else {
         writeln!(output, "{inspection}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-fn convert_artifact(arguments: &Convert, progress: &Progress) -> anyhow::Result<ExitCode> {
+fn convert_artifact(arguments: &Convert) -> anyhow::Result<Exit> {
     let limits = Settings::default().model_limits;
-    let bytes = convert(&arguments.file, &arguments.out, &limits, progress)?;
-    println!("{}: {bytes} bytes", arguments.out.display());
-    Ok(ExitCode::SUCCESS)
+    let bytes = convert(&arguments.file, &arguments.out, &limits, &Progress::on_terminal())?;
+    writeln!(io::stdout(), "{}: {bytes} bytes", arguments.out.display())?;
+    Ok(Exit::Done)
 }
 
 fn is_a_broken_pipe(error: &anyhow::Error) -> bool {

@@ -4,11 +4,10 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use jiff::Timestamp;
 use models::fit::Specification;
@@ -16,7 +15,12 @@ use scorer::{
     Engine, FolderStore, InForce, ModelInForce, Progress, Settings, TrainingRows,
     retrain::{Challenge, Challenged, challenge, specification_from_toml, write},
 };
-use shared::{Comparison, MemoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter};
+use shared::{
+    Comparison, MemoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter,
+    terminal::{Exit, described},
+};
+
+use crate::wrong_usage;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -29,17 +33,18 @@ pub(crate) struct Arguments {
     bucket_name: Option<String>,
     /// The region of the bucket.
     #[cfg(feature = "worker")]
-    #[arg(long, env, default_value = aws::Settings::DEFAULT_REGION)]
+    #[arg(long, value_name = "REGION", env, default_value = aws::Settings::DEFAULT_REGION)]
     aws_default_region: String,
     /// Where S3 is, if not at AWS.
     #[cfg(feature = "worker")]
-    #[arg(long, env)]
+    #[arg(long, value_name = "URL", env)]
     aws_endpoint_url: Option<aws::HttpUrl>,
     /// A model to retrain, such as regressor_rf; may be given several times. All models in force without it.
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<ModelName>,
-    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force.
-    #[arg(long, default_value_t = scorer::retrain::DEFAULT_MARGIN, value_parser = margin)]
+    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force, which may have been
+    /// trained on the rows that both are compared on.
+    #[arg(long, value_name = "SHARE", default_value_t = scorer::retrain::DEFAULT_MARGIN, value_parser = margin)]
     margin: f64,
     /// What to fit instead of what the model in force is, in TOML; of one --model.
     #[arg(long, value_name = "FILE.toml")]
@@ -60,21 +65,26 @@ struct Bucket {
     writer: Arc<dyn ObjectWriter>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(retrain(arguments))
 }
 
-async fn retrain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+async fn retrain(arguments: &Arguments) -> anyhow::Result<Exit> {
     let specification = match (&arguments.specification, arguments.models.as_slice()) {
         (None, _) => None,
         (Some(file), [_]) => Some(read_specification(file)?),
-        (Some(_), _) => bail!("--specification is of one model, and needs one --model"),
+        (Some(_), _) => {
+            return Err(
+                wrong_usage("retrain", "--specification is of one model, and needs one --model").into()
+            );
+        }
     };
     let bucket = open(arguments).await?;
     let predictions = Arc::new(MemoryStore::default());
     let settings = Settings::default();
-    let engine = Engine::new(Arc::clone(&bucket.objects), predictions, settings, Progress::on_terminal());
+    let progress = Progress::on_terminal();
+    let engine = Engine::new(Arc::clone(&bucket.objects), predictions, settings, progress.clone());
     engine.reload().await?;
     let in_force = engine.in_force().borrow().clone().context("nothing is in force")?;
     let rows = training_rows(&engine, &in_force).await?;
@@ -84,22 +94,24 @@ async fn retrain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         names => names.to_vec(),
     };
     ensure!(!names.is_empty(), "the bucket has no usable model");
-    println!(
-        "{:<24} {:>10} {:>14} {:>14} {:>9}  outcome",
-        "model", "metric", "in force", "challenger", "rows"
-    );
-    let mut code = ExitCode::SUCCESS;
-    for name in names {
-        let model = in_force.models.iter().find(|model| model.served.name == name);
-        match retrain_one(arguments, &bucket, &name, model, specification.as_ref(), &rows).await {
-            Ok(comparison) => print(&name, &comparison, arguments.dry_run)?,
+    let (mut exit, mut compared) = (Exit::Done, 0_usize);
+    for (place, name) in names.iter().enumerate() {
+        let model = in_force.models.iter().find(|model| model.served.name == *name);
+        progress.busy(&format!("fitting {name} ({} of {})", place.saturating_add(1), names.len()));
+        let comparison = retrain_one(arguments, &bucket, name, model, specification.as_ref(), &rows).await;
+        progress.end();
+        match comparison {
+            Ok(comparison) => {
+                print(name, &comparison, arguments.dry_run, compared == 0)?;
+                compared = compared.saturating_add(1);
+            }
             Err(error) => {
-                eprintln!("scorer: {name}: {error:#}");
-                code = ExitCode::FAILURE;
+                eprintln!("scorer: {name}: {}", described(error.as_ref()));
+                exit = Exit::Failed;
             }
         }
     }
-    Ok(code)
+    Ok(exit)
 }
 
 async fn open(arguments: &Arguments) -> anyhow::Result<Bucket> {
@@ -113,8 +125,8 @@ async fn open(arguments: &Arguments) -> anyhow::Result<Bucket> {
         let bucket = aws::S3Bucket::new(&aws::config(&settings).await, name);
         return Ok(Bucket { objects: Arc::new(bucket.clone()), writer: Arc::new(bucket) });
     }
-    let folder =
-        arguments.bucket.as_ref().context("--bucket DIR or, with S3, --bucket-name NAME is needed")?;
+    let needed = || wrong_usage("retrain", "--bucket DIR or, with S3, --bucket-name NAME is needed");
+    let folder = arguments.bucket.as_ref().ok_or_else(needed)?;
     let bucket = FolderStore::open_folder(folder)?;
     Ok(Bucket { objects: Arc::new(bucket.clone()), writer: Arc::new(bucket) })
 }
@@ -147,7 +159,8 @@ async fn retrain_one(
     Ok(comparison)
 }
 
-fn print(name: &ModelName, comparison: &Comparison, dry_run: bool) -> io::Result<()> {
+/// A line of the table, under its heading if it is the first.
+fn print(name: &ModelName, comparison: &Comparison, dry_run: bool, first: bool) -> io::Result<()> {
     let Comparison { metric, challenger, in_force, rows, accepted, .. } = comparison;
     let value = |metrics: &std::collections::BTreeMap<String, f64>| {
         metrics.get(metric).map_or("-".to_owned(), |value| format!("{value:.6}"))
@@ -156,14 +169,19 @@ fn print(name: &ModelName, comparison: &Comparison, dry_run: bool) -> io::Result
     let version = challenger.version.as_str();
     let outcome = match (accepted, dry_run) {
         (true, true) => "would be accepted".to_owned(),
-        (true, false) => format!("accepted, written as {version}"),
-        (false, _) => "worse; the model in force stays".to_owned(),
+        (true, false) => format!("written {version}"),
+        (false, _) => "worse, not written".to_owned(),
     };
     let of_challenger = value(&challenger.metrics);
-    writeln!(
-        io::stdout(),
-        "{name:<24} {metric:>10} {of_in_force:>14} {of_challenger:>14} {rows:>9}  {outcome}"
-    )
+    let mut output = io::stdout().lock();
+    if first {
+        writeln!(
+            output,
+            "{:<15} {:>8} {:>11} {:>11} {:>6}  outcome",
+            "model", "metric", "in force", "challenger", "rows"
+        )?;
+    }
+    writeln!(output, "{name:<15} {metric:>8} {of_in_force:>11} {of_challenger:>11} {rows:>6}  {outcome}")
 }
 
 fn read_specification(file: &Path) -> anyhow::Result<Specification> {

@@ -1,21 +1,42 @@
 //! `scorer rollback`, and where Redis is.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::Args;
 use redis_store::{Prefix, RedisStore, Servers, Settings};
+use shared::terminal::Exit;
+
+use crate::logging::Logging;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) redis: Redis,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
 
 #[derive(Args)]
 pub(crate) struct Redis {
     /// Where predictions are published: redis:// or rediss:// (TLS), with user and password if need be. Of a cluster one
     /// node will do, or several separated by commas.
-    #[arg(long, env, default_value = "redis://127.0.0.1:6379", hide_env_values = true)]
+    #[arg(
+        long,
+        help_heading = "Redis",
+        value_name = "URL",
+        env,
+        default_value = "redis://127.0.0.1:6379",
+        hide_env_values = true
+    )]
     redis_url: String,
     /// Certificates (PEM) to trust a rediss:// server by, instead of the system's.
-    #[arg(long, env)]
+    #[arg(long, help_heading = "Redis", value_name = "FILE", env)]
     redis_ca_file: Option<PathBuf>,
     /// What all keys in Redis begin with.
-    #[arg(long, env, default_value = "cripto")]
+    #[arg(long, help_heading = "Redis", value_name = "PREFIX", env, default_value = "cripto")]
     redis_prefix: Prefix,
 }
 
@@ -27,9 +48,9 @@ impl Redis {
 }
 
 /// Makes the generation before the current one the current one, until a worker has something new to publish.
-pub(crate) async fn roll_back(redis: &Redis) -> anyhow::Result<()> {
+pub(crate) async fn roll_back(redis: &Redis) -> anyhow::Result<Exit> {
     let store = RedisStore::connect(redis.settings()?).await;
     let generation = store.rollback().await?;
-    println!("generation {generation} is served again, until something new is published");
-    Ok(())
+    writeln!(io::stdout(), "generation {generation} is served again, until something new is published")?;
+    Ok(Exit::Done)
 }

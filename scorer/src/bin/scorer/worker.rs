@@ -14,54 +14,56 @@ use scorer::{
     Engine, Follow, Progress, follow,
     retrain::{Configuration, Retrainer},
 };
-use shared::{PredictionStore, config::Seconds};
+use shared::{PredictionStore, config::Seconds, terminal::Exit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
-use crate::{deployment::Deployment, observe};
+use crate::{deployment::Deployment, logging::Logging, observe};
 
 #[derive(Args)]
 pub(crate) struct Worker {
     #[command(flatten)]
     deployment: Deployment,
     /// The URL of the queue that gets the bucket's events.
-    #[arg(long, env)]
+    #[arg(long, value_name = "URL", env)]
     queue_url: HttpUrl,
     /// The port for GET /metrics, /health and /health/live; 0 is any free one.
-    #[arg(long, env, default_value_t = 9000)]
+    #[arg(long, value_name = "PORT", env, default_value_t = 9000)]
     metrics_port: u16,
     /// The address for it.
-    #[arg(long, env, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    #[arg(long, value_name = "ADDRESS", env, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     metrics_host: IpAddr,
     /// Seconds for which a received message is hidden from others; extended while it is worked on.
-    #[arg(long, env, default_value = "60")]
+    #[arg(long, value_name = "SECONDS", env, default_value = "60")]
     visibility_timeout: Visibility,
     /// Seconds after which the bucket is looked at although nothing was heard of it.
-    #[arg(long, env, default_value = "300")]
+    #[arg(long, value_name = "SECONDS", env, default_value = "300")]
     reconcile_interval: Seconds,
     /// Which models are trained again when newer data arrive, in TOML; none without it.
     #[arg(long, env, value_name = "FILE.toml")]
     retrain_config: Option<PathBuf>,
-    /// Put the feature table that is computed from raw.csv into the bucket: true or false.
-    #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
+    /// Put the feature table that is computed from raw.csv into the bucket.
+    #[arg(long, value_name = "BOOL", env, default_value_t = false, action = clap::ArgAction::Set)]
     write_features: bool,
     /// Seconds for what is in flight to be settled after SIGTERM.
-    #[arg(long, env, default_value = "25")]
+    #[arg(long, value_name = "SECONDS", env, default_value = "25")]
     shutdown_grace: Seconds,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 }
 
 /// Works until SIGTERM or SIGINT.
-pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
+pub(crate) async fn work(arguments: Worker) -> anyhow::Result<Exit> {
     let configuration = arguments.retrain_config.as_deref().map(Configuration::from_file).transpose()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = (arguments.metrics_host, arguments.metrics_port);
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("METRICS_PORT={}: cannot be served on", arguments.metrics_port))?;
+        .with_context(|| format!("cannot serve metrics on port {} of {}", address.1, address.0))?;
 
     let deployment = arguments.deployment;
     let config = deployment.aws().await;
@@ -91,7 +93,7 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
         let _ = stopped.await;
     }));
     tokio::select! {
-        () = &mut following => return Ok(()),
+        () = &mut following => return Ok(Exit::Done),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -107,5 +109,5 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<()> {
     }
     observed.abort();
     tracing::info!("stopped");
-    Ok(())
+    Ok(Exit::Done)
 }
