@@ -10,6 +10,20 @@
 //!
 //! Features: `s3` and `sqs` have the halves, `testing` a local S3 and SQS for tests.
 //!
+//! ```no_run
+//! use aws::{S3Bucket, Settings};
+//! use shared::ObjectStore;
+//!
+//! # async fn list() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = aws::config(&Settings::new(Settings::DEFAULT_REGION, None)).await;
+//! let bucket = S3Bucket::new(&config, "criptos-data");
+//! for object in bucket.list("models/").await? {
+//!     println!("{} ({} bytes)", object.key, object.size);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Permissions
 //!
 //! The scorer needs `s3:ListBucket` on the bucket and `s3:GetObject` on its objects; without the first, S3 answers 403

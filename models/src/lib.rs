@@ -8,6 +8,24 @@
 //! * **Must never know:** where bytes come from or tables are kept (buckets, polars; of files, only that parameter
 //!   files can be mapped), asynchronous runtimes, what a model or a column means to the application.
 //!
+//! ```
+//! use models::{Column, Limits, Model, Outcome, Table};
+//!
+//! let artifact = "../sample/bucket/models/regressor_rf_20250729-2130.joblib";
+//! let model = Model::read(std::fs::File::open(artifact)?, &Limits::default())?;
+//!
+//! let columns = model.columns().unwrap_or_default();
+//! let table = Table::new(columns.iter().map(|name| match &**name {
+//!     "ativo" => (name.clone(), Column::text([Some("BTC"), Some("ETH")])),
+//!     "fechamento" => (name.clone(), Column::Number(vec![107_000.65, 3_800.0])),
+//!     // Missing: the pipeline puts the median of the rows that it was fitted on there.
+//!     _ => (name.clone(), Column::Number(vec![f64::NAN; 2])),
+//! }))?;
+//! let predictions = model.predict(&table)?;
+//! assert!(matches!(predictions.outcome, Outcome::Values(closes) if closes.len() == 2));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Security
 //!
 //! A pickle is a program that names the functions it wants called. This crate never imports or calls anything: it

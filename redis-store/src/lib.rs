@@ -7,6 +7,21 @@
 //!   passwords: [`Settings`].
 //! * **Must never know:** how predictions are made, or what HTTP is.
 //!
+//! ```no_run
+//! use redis_store::{RedisStore, Servers, Settings};
+//! use shared::PredictionStore;
+//!
+//! # async fn read() -> Result<(), Box<dyn std::error::Error>> {
+//! let servers: Servers = "redis://127.0.0.1:6379".parse()?;
+//! let store = RedisStore::connect(Settings::new(servers)).await;
+//! if let Some(current) = store.current().await? {
+//!     let answer = store.answer(&current, &"BTC".parse()?).await?;
+//!     println!("generation {}: {answer:?}", current.generation);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is in Redis
 //!
 //! With the prefix `cripto`, and 1795512345678 as the number of a generation:

@@ -12,6 +12,26 @@
 //! * **Must never know:** HTTP, AWS, Redis, how an answer is rendered, or how a model computes. (The program `scorer`
 //!   puts them together for `scorer worker`.)
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use scorer::{Engine, FolderStore, Progress, Publication, Settings};
+//! use shared::{MemoryStore, PredictionStore};
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+//! let bucket = FolderStore::open_folder("../sample/bucket")?;
+//! let store = Arc::new(MemoryStore::default());
+//! let engine = Engine::new(Arc::new(bucket), store.clone(), Settings::default(), Progress::none());
+//!
+//! let reload = engine.reload().await?;
+//! assert_eq!((reload.publication, reload.snapshot.models.len()), (Publication::Published, 5));
+//! let current = store.current().await?.expect("something is published");
+//! assert!(store.answer(&current, &"BTC".parse()?).await?.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Two rules hold throughout. What is broken costs only itself: a model, a table or an asset that cannot be used is
 //! reported with its reason and the rest is served. And a reload never takes anything away because something *new*
 //! is broken: what was served stays until something usable replaces it, or until its own object is removed.

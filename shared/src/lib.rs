@@ -10,6 +10,19 @@
 //!   what the scorer hands over, a [`Summary`] and the bytes of answers are what the API reads.
 //! * **Must never know:** how a model is read or evaluated, what a table is, HTTP, AWS or Redis.
 //!
+//! ```
+//! use shared::{Asset, ModelName, ModelVersion};
+//!
+//! let asset: Asset = "btc".parse()?;
+//! assert_eq!(asset.as_str(), "BTC");
+//! let model: ModelName = "regressor_rf".parse()?;
+//! let versions: [ModelVersion; 2] = ["20250729-2130".parse()?, "20250730-0000".parse()?];
+//! assert!(versions[0] < versions[1]);
+//! // What is no name never gets further than this.
+//! assert!("../regressor".parse::<ModelName>().is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The behaviour that every implementation of a seam must show is in `conformance`, behind the feature of that name.
 
 pub mod answer;
