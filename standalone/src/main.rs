@@ -10,6 +10,7 @@ mod overview;
 
 use std::{
     error::Error,
+    io::Write,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -84,7 +85,10 @@ Completions, for bash:
 fn main() -> ExitCode {
     let arguments = arguments();
     if let Some(shell) = arguments.completions {
-        clap_complete::generate(shell, &mut Arguments::command(), "cripto", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "cripto", &mut script);
+        // Whoever reads it has seen enough.
+        let _ = std::io::stdout().write_all(&script);
         return Exit::Done.into();
     }
     if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log) {
@@ -160,7 +164,8 @@ async fn serve(arguments: &Arguments, progress: Progress) -> anyhow::Result<()> 
             () = stopped(stop.clone()) => return Ok(()),
             first = engine.reload() => first?,
         };
-        anstream::println!("{}", overview::overview(&first.snapshot, &bucket, address));
+        // It serves on, whether or not anybody reads this.
+        let _ = writeln!(anstream::stdout(), "{}", overview::overview(&first.snapshot, &bucket, address));
         let settings = Follow::default();
         tokio::select! {
             () = follow(&engine, events, &settings, stopped(stop.clone())) => Ok(()),

@@ -164,6 +164,10 @@ fn shells_understand_the_completions() {
             Err(error) => assert!(shell != "bash", "{shell}: {error}"),
         }
     }
+    let head = format!("'{}' completions bash | head -n 1", env!("CARGO_BIN_EXE_scorer"));
+    let head = Command::new("bash").args(["-c", &head]).output().unwrap();
+    assert!(head.stderr.is_empty(), "{}", text(&head.stderr));
+
     let asked = "source \"$1\"; COMP_WORDS=(scorer backf); COMP_CWORD=1; _scorer scorer backf scorer; echo \"$COMPREPLY\"";
     let offered = Command::new("bash").args(["-c", asked, "bash"]).arg(folder.path().join("bash")).output();
     assert_eq!(text(&offered.unwrap().stdout), "backfill\n");

@@ -3,6 +3,7 @@
 use std::{
     env,
     fmt::Display,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
     path::PathBuf,
@@ -151,7 +152,10 @@ impl Arguments {
         let mut matches = command.get_matches();
         let arguments = Self::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit());
         if let Some(shell) = arguments.completions {
-            clap_complete::generate(shell, &mut Self::command(), "api", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Self::command(), "api", &mut script);
+            // Whoever reads it has seen enough.
+            let _ = io::stdout().write_all(&script);
             std::process::exit(Exit::Done as i32);
         }
         arguments

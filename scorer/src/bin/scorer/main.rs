@@ -181,11 +181,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => print_inspection(&arguments, &progress),
         Command::Convert(arguments) => convert_artifact(&arguments, &progress),
         Command::Features(arguments) => features::run(&arguments, &progress),
-        Command::Retrain(arguments) => retrain::run(&arguments),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "scorer", &mut io::stdout());
-            Ok(Exit::Done)
-        }
+        Command::Retrain(arguments) => retrain::run(&arguments, &progress),
+        Command::Completions { shell } => print_completions(shell),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -310,6 +307,13 @@ fn convert_artifact(arguments: &Convert) -> anyhow::Result<Exit> {
     let limits = Settings::default().model_limits;
     let bytes = convert(&arguments.file, &arguments.out, &limits, &Progress::on_terminal())?;
     writeln!(io::stdout(), "{}: {bytes} bytes", arguments.out.display())?;
+    Ok(Exit::Done)
+}
+
+fn print_completions(shell: Shell) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "scorer", &mut script);
+    io::stdout().write_all(&script)?;
     Ok(Exit::Done)
 }
 
