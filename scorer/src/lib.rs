@@ -62,4 +62,4 @@ pub use folder_watch::FolderWatch;
 pub use follow::{Follow, follow};
 pub use inspect::{InspectError, Inspection, convert, inspect};
 pub use overview::overview;
-pub use progress::Progress;
+pub use progress::{AboveBar, Progress};

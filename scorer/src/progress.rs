@@ -14,8 +14,8 @@ use shared::ObjectReader;
 /// Loads that are done within this time show no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often what is only waited for moves.
-const TICK: Duration = Duration::from_millis(100);
+/// A spinner moves so often.
+const TICK: Duration = Duration::from_millis(120);
 
 /// A bar of the bytes read of those to be read, on standard error if that is a terminal, while a load takes long.
 #[derive(Debug, Clone)]
@@ -91,32 +91,16 @@ impl Progress {
         }
     }
 
-    /// Something begins of which nobody knows how long it takes: the time that it has taken is shown until
-    /// [`end`](Self::end).
-    pub fn busy(&self, what: &str) {
-        if !self.wanted {
-            return;
-        }
-        self.bar.reset();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-            self.bar.set_style(style);
-        }
-        self.bar.set_message(what.to_owned());
-        self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        self.bar.enable_steady_tick(TICK);
-    }
-
     /// So many more bytes are going to be read.
     pub(crate) fn expect(&self, bytes: u64) {
         self.bar.inc_length(bytes);
     }
 
-    /// What began has ended.
+    /// What was shown has ended.
     pub fn end(&self) {
         if self.wanted {
             self.bar.disable_steady_tick();
             *self.shown_from() = None;
-            self.bar.disable_steady_tick();
             self.bar.finish_and_clear();
             self.bar.set_draw_target(ProgressDrawTarget::hidden());
         }

@@ -1,6 +1,6 @@
 //! Logging, set up the same way in every program.
 
-use std::str::FromStr;
+use std::{io, str::FromStr};
 
 use anstream::{AutoStream, ColorChoice};
 use thiserror::Error;
@@ -82,7 +82,7 @@ pub fn init_with<W: io::Write>(
             registry.with(layer).try_init()?;
         }
         LogFormat::Text => {
-            let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+            let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
             registry
                 .with(fmt::layer().with_ansi(colour).with_target(false).with_writer(stderr))
                 .try_init()?;

@@ -91,10 +91,13 @@ fn main() -> ExitCode {
         let _ = std::io::stdout().write_all(&script);
         return Exit::Done.into();
     }
-    if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log) {
+    let progress = Progress::on_terminal();
+    let above_bar = progress.clone();
+    let stderr = move || above_bar.stderr();
+    if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log, stderr) {
         Arguments::command().error(ErrorKind::ValueValidation, error).exit();
     }
-    match run(&arguments) {
+    match run(&arguments, progress) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             let error: &(dyn Error + 'static) = error.as_ref();
@@ -123,7 +126,7 @@ fn tip(error: &(dyn Error + 'static)) -> Option<String> {
     bucket.or_else(|| terminal::tip_on_listening(error, "--port N"))
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(arguments, progress));
     runtime.shutdown_timeout(LAST_READS);

@@ -15,7 +15,7 @@ async fn the_answers_are_the_documented_ones() {
         ("/health/live", r#"{"status":"alive"}"#),
         (
             "/models",
-            r#"{"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"last_loaded":"2025-07-29T21:30:00Z","rejected":[{"key":"models/regressor_svr_20250730-0100.joblib","reason":"sklearn.svm._classes.SVR is not supported"}],"detalhes":{"regressor_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":2,"falhas":1,"comparacao":{"metrica":"rmse","margem":0.02,"metricas":{"rmse":1.5},"anterior":{"versao":"20250722-2130","metricas":{"rmse":1.75}},"linhas":280,"de":"2025-06-18","ate":"2025-07-27"}},"classifier_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":1,"falhas":2}},"timestamp":"2025-07-29T21:30:00Z","geracao":7}"#,
+            r#"{"total_models":2,"models":["regressor_rf","classifier_rf"],"versions":{"regressor_rf":"20250729-2130","classifier_rf":"20250729-2130"},"last_loaded":"2025-07-29T21:30:00Z","rejected":[{"key":"models/regressor_svr_20250730-0100.joblib","reason":"sklearn.svm._classes.SVR is not supported"}],"detalhes":{"regressor_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":2,"falhas":1,"comparacao":{"metrica":"rmse","margem":0.02,"metricas":{"rmse":1.5},"linhas_treino":1400,"anterior":{"versao":"20250722-2130","metricas":{"rmse":1.75},"linhas_treino":1400},"linhas":280,"de":"2025-06-18","ate":"2025-07-27"}},"classifier_rf":{"previsto_em":"2025-07-29T21:30:00Z","dados_ate":"2025-07-28","ativos":1,"falhas":2}},"timestamp":"2025-07-29T21:30:00Z","geracao":7}"#,
         ),
         (
             "/symbols",

@@ -68,7 +68,7 @@ impl FromStr for Version {
 }
 
 /// Works until it is done, or told to end: what was done until then stays, and is not done again.
-pub(crate) async fn backfill(arguments: Arguments) -> anyhow::Result<Exit> {
+pub(crate) async fn backfill(arguments: Arguments, progress: Progress) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -78,7 +78,7 @@ pub(crate) async fn backfill(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-async fn work(arguments: Arguments) -> anyhow::Result<Exit> {
+async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<Exit> {
     let days = arguments.from.zip(arguments.to);
     if days.is_some() && arguments.shards > 1 && arguments.shard.is_none() {
         let needed = format!("--shards {} needs --shard, or JOB_COMPLETION_INDEX", arguments.shards);
@@ -98,7 +98,6 @@ async fn work(arguments: Arguments) -> anyhow::Result<Exit> {
         }
     };
     let store = Arc::new(deployment.store().await?);
-    let progress = Progress::on_terminal();
     let predictions: Arc<dyn PredictionStore> = Arc::clone(&store) as _;
     let engine = Engine::new(Arc::clone(&objects), predictions, deployment.engine(), progress.clone());
 

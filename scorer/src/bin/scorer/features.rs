@@ -21,8 +21,8 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let candles = read_raw_file(&arguments.raw, &LIMITS, &Progress::on_terminal())?;
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Exit> {
+    let candles = read_raw_file(&arguments.raw, &LIMITS, progress)?;
     for rows in candles.unusable() {
         eprintln!("scorer: {}: {} rows cannot be used: {}", arguments.raw.display(), rows.rows, rows.reason);
     }

@@ -1,5 +1,7 @@
 //! Log lines of the commands that run in a deployment. The others are for people, who are told what matters in words.
 
+use std::io;
+
 use clap::Args;
 use shared::{config::LogFormat, telemetry::LogFilter};
 
@@ -14,7 +16,11 @@ pub(crate) struct Logging {
 }
 
 impl Logging {
-    pub(crate) fn begin(&self) -> anyhow::Result<()> {
-        Ok(shared::telemetry::init_with(self.log_format, &self.rust_log)?)
+    /// From here on lines go to `stderr`.
+    pub(crate) fn begin<W: io::Write>(
+        &self,
+        stderr: impl Fn() -> W + Send + Sync + 'static,
+    ) -> anyhow::Result<()> {
+        Ok(shared::telemetry::init_with(self.log_format, &self.rust_log, stderr)?)
     }
 }

@@ -63,9 +63,10 @@ enum Command {
     Worker(Box<worker::Worker>),
     /// Scores everything now, or every day of a range.
     ///
-    /// With a range (--from and --to), predictions go to predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}.parquet in the bucket,
-    /// and, when all shards are done, each asset's last days and each model's metrics to Redis. A shard that was done is
-    /// skipped, one that was killed is repeated. Exit code 1 means: repeat it.
+    /// With a range (--from and --to), predictions go to
+    /// predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{N}-of-{M}.parquet in the bucket, and, when all shards are done, each
+    /// asset's last days and each model's metrics to Redis. A shard that was done is skipped, one that was killed is
+    /// repeated. Exit code 1 means: repeat it.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
     Backfill(Box<backfill::Arguments>),
@@ -164,18 +165,23 @@ fn arguments() -> Arguments {
 }
 
 fn main() -> ExitCode {
+    let progress = Progress::on_terminal();
     let result = match arguments().command {
         #[cfg(feature = "worker")]
         Command::Worker(arguments) => {
-            arguments.logging.begin().and_then(|()| serve(worker::work(*arguments)))
+            let begun = arguments.logging.begin(io::stderr);
+            begun.and_then(|()| serve(worker::work(*arguments)))
         }
         #[cfg(feature = "worker")]
         Command::Backfill(arguments) => {
-            arguments.logging.begin().and_then(|()| serve(backfill::backfill(*arguments)))
+            let above_bar = progress.clone();
+            let begun = arguments.logging.begin(move || above_bar.stderr());
+            begun.and_then(|()| serve(backfill::backfill(*arguments, progress)))
         }
         #[cfg(feature = "worker")]
         Command::Rollback(arguments) => {
-            arguments.logging.begin().and_then(|()| serve(rollback::roll_back(&arguments.redis)))
+            let begun = arguments.logging.begin(io::stderr);
+            begun.and_then(|()| serve(rollback::roll_back(&arguments.redis)))
         }
         Command::Score(arguments) => score(&arguments, progress),
         Command::Inspect(arguments) => print_inspection(&arguments, &progress),
@@ -219,7 +225,7 @@ fn serve(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exi
     result
 }
 
-fn score(arguments: &Score) -> anyhow::Result<Exit> {
+fn score(arguments: &Score, progress: Progress) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let snapshot = runtime.block_on(async {
         let objects = FolderStore::open_folder(&arguments.bucket)?;
@@ -290,7 +296,7 @@ fn chosen<'a>(snapshot: &'a Snapshot, wanted: &'a [Asset]) -> Vec<(&'a Asset, Op
     wanted.iter().map(|asset| (asset, snapshot.assets.get(asset))).collect()
 }
 
-fn print_inspection(arguments: &Inspect) -> anyhow::Result<Exit> {
+fn print_inspection(arguments: &Inspect, progress: &Progress) -> anyhow::Result<Exit> {
     let limits = Settings::default().model_limits;
     let inspection = inspect(&arguments.file, &limits, progress)?;
     let mut output = io::stdout().lock();
@@ -303,9 +309,9 @@ fn print_inspection(arguments: &Inspect) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn convert_artifact(arguments: &Convert) -> anyhow::Result<Exit> {
+fn convert_artifact(arguments: &Convert, progress: &Progress) -> anyhow::Result<Exit> {
     let limits = Settings::default().model_limits;
-    let bytes = convert(&arguments.file, &arguments.out, &limits, &Progress::on_terminal())?;
+    let bytes = convert(&arguments.file, &arguments.out, &limits, progress)?;
     writeln!(io::stdout(), "{}: {bytes} bytes", arguments.out.display())?;
     Ok(Exit::Done)
 }

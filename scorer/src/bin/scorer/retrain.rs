@@ -42,8 +42,7 @@ pub(crate) struct Arguments {
     /// A model to retrain, such as regressor_rf; may be given several times. All models in force without it.
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<ModelName>,
-    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force, which may have been
-    /// trained on the rows that both are compared on.
+    /// By which part a challenger's RMSE or log-loss may be larger than that of the model in force.
     #[arg(long, value_name = "SHARE", default_value_t = scorer::retrain::DEFAULT_MARGIN, value_parser = margin)]
     margin: f64,
     /// What to fit instead of what the model in force is, in TOML; of one --model.
@@ -65,12 +64,12 @@ struct Bucket {
     writer: Arc<dyn ObjectWriter>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(retrain(arguments))
+    runtime.block_on(retrain(arguments, progress))
 }
 
-async fn retrain(arguments: &Arguments) -> anyhow::Result<Exit> {
+async fn retrain(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Exit> {
     let specification = match (&arguments.specification, arguments.models.as_slice()) {
         (None, _) => None,
         (Some(file), [_]) => Some(read_specification(file)?),
@@ -83,7 +82,6 @@ async fn retrain(arguments: &Arguments) -> anyhow::Result<Exit> {
     let bucket = open(arguments).await?;
     let predictions = Arc::new(MemoryStore::default());
     let settings = Settings::default();
-    let progress = Progress::on_terminal();
     let engine = Engine::new(Arc::clone(&bucket.objects), predictions, settings, progress.clone());
     engine.reload().await?;
     let in_force = engine.in_force().borrow().clone().context("nothing is in force")?;
