@@ -89,7 +89,7 @@ say "tests"
 cargo test --release --workspace
 for name in pandas1 pandas2; do
     say "tables that $name writes"
-    CRIPTO_PYTHON=$CACHE/venv/$name/bin/python cargo test --release --package cripto-scorer --test it tables::
+    CRIPTO_PYTHON=$CACHE/venv/$name/bin/python cargo test --release --workspace --test it tables::
 done
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

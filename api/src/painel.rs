@@ -44,6 +44,7 @@ pub(crate) fn router() -> Router {
         ("/painel/dom.js", JAVASCRIPT, include_str!("painel/dom.js")),
         ("/painel/models.js", JAVASCRIPT, include_str!("painel/models.js")),
         ("/painel/record.js", JAVASCRIPT, include_str!("painel/record.js")),
+        ("/painel/start.js", JAVASCRIPT, include_str!("painel/start.js")),
         ("/painel/table.js", JAVASCRIPT, include_str!("painel/table.js")),
         ("/painel/words.js", JAVASCRIPT, include_str!("painel/words.js")),
     ] {

@@ -121,6 +121,7 @@ async fn a_client_that_has_the_answer_is_told_so() {
         "/docs/swagger-ui.css",
         "/painel",
         "/painel/painel.js",
+        "/painel/start.js",
         "/painel/dados",
     ] {
         let first = server.get(path).await;

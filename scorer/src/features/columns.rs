@@ -116,7 +116,7 @@ pub(super) fn compute(
         (ACCUMULATED_RETURN, numbers(accumulated_return.to_vec())),
         ("valor_mm_5", numbers(windows::mean(close, 5, 1))),
         ("valor_mm_20", numbers(windows::mean(close, 20, 1))),
-        ("volatilidade_5", numbers(windows::standard_deviation(close, 5, 2))),
+        ("volatilidade_5", numbers(windows::standard_deviation::<5>(close, 2))),
         ("abertura_mm_5", numbers(windows::mean(open, 5, 1))),
         ("abertura_mm_20", numbers(windows::mean(open, 20, 1))),
         ("volume_mm_5", numbers(windows::mean(volume, 5, 1))),

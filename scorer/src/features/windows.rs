@@ -97,19 +97,25 @@ fn counts(values: &[f64], width: usize) -> impl Iterator<Item = u32> {
     })
 }
 
-/// rolling(`width`, `at_least`) standard deviation with one degree of freedom less than values.
-pub(super) fn standard_deviation(values: &[f64], width: usize, at_least: u32) -> Vec<f64> {
-    let deviation = |row: usize| {
-        let window = values.get((row + 1).saturating_sub(width)..=row).unwrap_or_default();
-        if window.iter().all(|value| value.is_finite()) {
-            return deviation_of(window.iter().copied(), at_least);
-        }
+/// rolling(`WIDTH`, `at_least`) standard deviation with one degree of freedom less than values.
+pub(super) fn standard_deviation<const WIDTH: usize>(values: &[f64], at_least: u32) -> Vec<f64> {
+    let known = |window: &[f64], at_least| {
         deviation_of(window.iter().copied().filter(|value| value.is_finite()), at_least)
     };
-    (0..values.len()).map(deviation).collect()
+    let at_first = (1..WIDTH.min(values.len() + 1)).map(|rows| known(&values[..rows], at_least));
+    let full = values.array_windows::<WIDTH>();
+    let mut deviations = Vec::with_capacity(values.len());
+    deviations.extend(at_first);
+    if values.iter().all(|value| value.is_finite()) {
+        // Without a branch, so that rows share vector instructions.
+        deviations.extend(full.map(|window| deviation_of(window.iter().copied(), 0)));
+    } else {
+        deviations.extend(full.map(|window| known(window, at_least)));
+    }
+    deviations
 }
 
-#[inline]
+#[inline(always)]
 fn deviation_of(known: impl Iterator<Item = f64> + Clone, at_least: u32) -> f64 {
     let first = known.clone().next().unwrap_or(f64::NAN);
     // Relative to one of the values, so that equal values have no deviation at all.
