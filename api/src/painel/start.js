@@ -1,5 +1,5 @@
-// The page is painted before its modules are fetched and compiled, which would keep it waiting by a fifth. Then all of
-// them at once, and not one after the other as they are imported.
+// The page is painted before its modules are fetched and compiled, which would keep it waiting. Then all of them at
+// once, and not one after the other as they are imported.
 const MODULES = ["painel", "asset", "chart", "data", "dom", "models", "record", "table", "words"];
 
 const afterPainting = (work) => requestAnimationFrame(() => setTimeout(work));
