@@ -70,21 +70,19 @@ impl Sums {
 
     /// Each row's window together with the one of `others` that ends `lag` rows before it.
     fn with_earlier(&self, others: &Self, lag: usize) -> Self {
-        let rows = self.sums.len();
-        let first = lag.min(rows);
-        let mut both = Self { sums: vec![0.0; rows], errors: vec![0.0; rows] };
-        both.sums[..first].copy_from_slice(&self.sums[..first]);
-        both.errors[..first].copy_from_slice(&self.errors[..first]);
-        // Slices, since an iterator that skips is not turned into vector instructions.
-        let written = both.sums[first..].iter_mut().zip(&mut both.errors[first..]);
-        let own = self.sums[first..].iter().zip(&self.errors[first..]);
-        let others = others.sums.iter().zip(&others.errors);
-        for (((sum, error), (own, own_error)), (other, other_error)) in written.zip(own).zip(others) {
-            let rounded_away;
-            (*sum, rounded_away) = two_sum(*own, *other);
-            *error = own_error + other_error + rounded_away;
-        }
-        both
+        let (first_sums, own_sums) = self.sums.split_at(lag.min(self.sums.len()));
+        let (first_errors, own_errors) = self.errors.split_at(first_sums.len());
+        // One after the other, so that both become vector instructions and nothing is written twice.
+        let mut sums = Vec::with_capacity(self.sums.len());
+        sums.extend_from_slice(first_sums);
+        sums.extend(own_sums.iter().zip(&others.sums).map(|(own, other)| own + other));
+        let mut errors = Vec::with_capacity(self.errors.len());
+        errors.extend_from_slice(first_errors);
+        let terms = own_sums.iter().zip(&others.sums).zip(own_errors.iter().zip(&others.errors));
+        errors.extend(terms.map(|((own, other), (own_error, other_error))| {
+            own_error + other_error + two_sum(*own, *other).1
+        }));
+        Self { sums, errors }
     }
 }
 
