@@ -28,8 +28,9 @@
 //!
 //! The scorer needs `s3:ListBucket` on the bucket and `s3:GetObject` on its objects; without the first, S3 answers 403
 //! and not 404 to a missing object. On the queue it needs `sqs:ReceiveMessage`, `sqs:DeleteMessage`,
-//! `sqs:ChangeMessageVisibility` and `sqs:GetQueueAttributes`; the API needs `sqs:SendMessage`. Only a backfill writes:
-//! `s3:PutObject`.
+//! `sqs:ChangeMessageVisibility` and `sqs:GetQueueAttributes`; the API needs `sqs:SendMessage`. A backfill writes and removes
+//! under `predictions/`: `s3:PutObject`, `s3:DeleteObject`. Retraining puts into `models/`, and features that are written back into
+//! `features/`.
 
 mod config;
 #[cfg(feature = "sqs")]

@@ -222,7 +222,10 @@ impl Folder {
     fn remove(&self, key: &str) -> Result<(), ObjectError> {
         let path = self.path_of(key)?;
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // A folder of its name may be a file.
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+                return Ok(());
+            }
             Err(error) => return Err(self.unremovable(key, error)),
             // A link is removed itself, wherever it leads; what leads to it has to be inside.
             Ok(metadata) if metadata.is_dir() => return Err(self.invalid(key)),

@@ -19,9 +19,10 @@
 //!
 //! A model that was trained on the part that both predict would win by remembering it: a forest of full depth by a factor
 //! of two to five. So that neither has seen it, the model in force is replaced, in the comparison, by what it would have
-//! been: **its own hyper-parameters, fitted on rows that end as long before the part as its data end before today's**. What
-//! is compared is then what decides in use: other hyper-parameters, and newer rows. If it is older than the whole part,
-//! or of a class that cannot be fitted here, it predicts as it is, and [`Contender::fitted_rows`] is nothing.
+//! been: **its own hyper-parameters and columns, fitted on rows that end as long before the part as its data end before
+//! today's**. What is compared is then what decides in use: other hyper-parameters, other columns, and newer rows. If it is
+//! older than the whole part, of a class that cannot be fitted here, or no row would be left, it predicts as it is, and
+//! [`Contender::fitted_rows`] is nothing.
 //!
 //! Data that are broken on all days look alike to both sides. They are for the admission of the artifact to find, which
 //! holds its predictions against those that are served.

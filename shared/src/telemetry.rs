@@ -23,22 +23,26 @@ pub enum TelemetryError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
+/// What is written where nothing is said.
+const USUAL: &str = "info";
+
 impl LogFilter {
     fn filter(text: &str) -> Option<EnvFilter> {
         let filter =
             EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse(text).ok()?;
         // Credentials that cannot be had fail the call that needs them, and that is logged with its causes. The SDK's own
-        // account of it, several hundred characters at each try, is for who asks for it.
-        match text.contains("aws_config") {
-            true => Some(filter),
-            false => Some(filter.add_directive("aws_config=error".parse().ok()?)),
+        // account of it, several hundred characters at each try, is for who asks for more than is usual.
+        if text == USUAL {
+            Some(filter.add_directive("aws_config=error".parse().ok()?))
+        } else {
+            Some(filter)
         }
     }
 }
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self("info".to_owned())
+        Self(USUAL.to_owned())
     }
 }
 

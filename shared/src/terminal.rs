@@ -70,9 +70,6 @@ pub fn tip_on_listening(error: &(dyn Error + 'static), flag: &str) -> Option<Str
         io::ErrorKind::AddrInUse => Some(format!(
             "another program serves there; choose another port with {flag}, or 0 for any free one"
         )),
-        io::ErrorKind::PermissionDenied => {
-            Some(format!("ports below 1024 need special rights; choose another with {flag}"))
-        }
         io::ErrorKind::AddrNotAvailable => Some(
             "this machine has no such address; 127.0.0.1 is this machine alone, 0.0.0.0 every network of it"
                 .to_owned(),
@@ -121,7 +118,7 @@ mod tests {
     fn who_cannot_listen_is_told_what_to_do() {
         for (kind, wanted) in [
             (io::ErrorKind::AddrInUse, Some("--port")),
-            (io::ErrorKind::PermissionDenied, Some("--port")),
+            (io::ErrorKind::PermissionDenied, None),
             (io::ErrorKind::AddrNotAvailable, Some("127.0.0.1")),
             (io::ErrorKind::OutOfMemory, None),
         ] {

@@ -97,7 +97,11 @@ fn main() -> ExitCode {
     if let Err(error) = shared::telemetry::init_with(arguments.log_format, &arguments.rust_log, stderr) {
         Arguments::command().error(ErrorKind::ValueValidation, error).exit();
     }
-    match run(&arguments, progress) {
+    let bar = progress.clone();
+    let result = run(&arguments, progress);
+    // What did not come to its end has left its bar.
+    bar.end();
+    match result {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             let error: &(dyn Error + 'static) = error.as_ref();

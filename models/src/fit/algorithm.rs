@@ -406,7 +406,7 @@ impl Growth {
     /// Nodes of fewer samples are leaves.
     pub(super) fn least_samples_to_split(&self, rows: usize) -> usize {
         let least = self.min_samples_split.of_samples(rows).max(2);
-        least.max(2 * self.min_samples_leaf.of_samples(rows))
+        least.max(self.min_samples_leaf.of_samples(rows).saturating_mul(2))
     }
 
     fn check(&self) -> Result<(), SpecificationError> {

@@ -19,10 +19,10 @@
 //! Whoever finds the signs of all shards there after its own work publishes, from those objects alone. Since listings
 //! of S3 are consistent, one of the processes does; if two do, they write the same.
 //!
-//! Publishing begins with a removal: where all of this run's parts of a day are there, whatever else lies beside them
-//! is of a backfill that was split in another way, and would count assets twice. Where one of them is missing, another
-//! backfill has removed it after it was written, and its parts stay. So a day has the parts of exactly one split once
-//! anyone has published, whoever is killed or repeated, and in whatever order.
+//! Publishing begins with a removal: where all of this run's parts of a day are there and the newest of them is newer than
+//! any other, whatever else lies beside them is of a backfill that was split in another way, and would count assets twice.
+//! Otherwise another backfill has written or removed parts since, and its parts stay. So a day has the parts of exactly one
+//! split once the run that wrote last has published, and no run removes what a later one wrote.
 //!
 //! If the table or a version in force
 //! changes while shards run, those that start later belong to another run, which their repetition completes; naming
@@ -264,7 +264,7 @@ impl Backfill {
         stream::iter(parts.into_iter().map(Ok)).try_for_each_concurrent(REQUESTS_IN_FLIGHT, put).await
     }
 
-    /// Removes what lies beside this run's parts of a day, where they are all there.
+    /// Removes what lies beside this run's parts of a day, where they are all there and the newest.
     async fn remove_others(
         &self,
         settings: &Settings,
@@ -287,11 +287,14 @@ impl Backfill {
             for (day, parts) in &parts {
                 let folder = parts::folder_of_day(name, version, *day);
                 let from = listed.partition_point(|object| object.key < folder);
-                let there = listed.iter().skip(from).map_while(|object| object.key.strip_prefix(&folder));
-                let there: BTreeSet<String> = there.map(str::to_owned).collect();
-                if there.is_superset(parts) {
-                    let beside = there.difference(parts).filter(|name| parts::is_part(name));
-                    others.extend(beside.map(|name| format!("{folder}{name}")));
+                let there = listed.iter().skip(from).map_while(|object| {
+                    object.key.strip_prefix(&folder).map(|name| (object.last_modified, name))
+                });
+                let there = there.filter(|(_, name)| parts::is_part(name));
+                let (own, beside): (Vec<_>, Vec<_>) = there.partition(|(_, name)| parts.contains(*name));
+                // By what both see, so that two that publish at once do not remove each other's.
+                if own.len() == parts.len() && own.iter().max() > beside.iter().max() {
+                    others.extend(beside.iter().map(|(_, name)| format!("{folder}{name}")));
                 } else {
                     replaced = replaced.saturating_add(1);
                 }
@@ -304,8 +307,8 @@ impl Backfill {
         Ok(())
     }
 
-    /// Publishes what the shards left, beginning with the removal of other parts. What comes last is each model's record, so that a run whose records are there
-    /// is there as a whole.
+    /// Publishes what the shards left, beginning with the removal of other parts. What comes last is each model's record,
+    /// so that a run whose records are there is there as a whole.
     async fn publish(
         &self,
         settings: &Settings,

@@ -23,6 +23,12 @@ const SMALL_FOREST: &str = r#"
     estimator = { class = "RandomForestRegressor", n_estimators = 4, max_depth = 6, random_state = 7 }
 "#;
 
+/// Of all columns that there are.
+const BOOSTING: &str = r#"
+    categorical = ["ativo"]
+    estimator = { class = "GradientBoostingRegressor", n_estimators = 20, random_state = 7 }
+"#;
+
 /// One that knows nothing but the mean.
 const STUMP: &str = r#"
     categorical = ["ativo"]
@@ -76,6 +82,15 @@ fn challenged(
     specification: Option<&str>,
     margin: f64,
 ) -> Result<Challenged, ChallengeError> {
+    challenged_on(&rows(), model, specification, margin)
+}
+
+fn challenged_on(
+    rows: &TrainingRows,
+    model: &ModelInForce,
+    specification: Option<&str>,
+    margin: f64,
+) -> Result<Challenged, ChallengeError> {
     let specification = specification.map(|text| specification_from_toml(text).unwrap());
     let of = Challenge {
         name: &model.served.name,
@@ -84,7 +99,7 @@ fn challenged(
         margin,
         version: &version("20260101-000000"),
     };
-    challenge(of, &rows())
+    challenge(of, rows)
 }
 
 fn metric(comparison: &Comparison) -> (f64, f64) {
@@ -180,6 +195,24 @@ async fn neither_contender_has_seen_the_days_that_they_are_compared_on() {
     let as_it_is = of(same.from).in_force.unwrap();
     assert_eq!((as_it_is.fitted_rows, &as_it_is.version), (None, &model.served.version));
     assert!(as_it_is.metrics["rmse"] < 0.7 * of_same.metrics["rmse"], "this one has seen them: {as_it_is:?}");
+}
+
+#[tokio::test]
+async fn a_model_in_force_is_compared_by_the_columns_that_it_knows() {
+    let model = sample_model("regressor_gbr").await;
+    let same = rows();
+    let before = challenged_on(&same, &model, Some(BOOSTING), 0.0).unwrap().comparison;
+    let models::Column::Number(next) = same.table.column("fechamento_next").unwrap() else {
+        panic!("numbers")
+    };
+    let told = ("contado", models::Column::Number(next.clone()));
+    let columns = same.table.columns().map(|(name, column)| (name, column.clone()));
+    let table = models::Table::new(columns.chain([told])).unwrap();
+    let after = challenged_on(&TrainingRows { table, ..same.clone() }, &model, Some(BOOSTING), 0.0)
+        .unwrap()
+        .comparison;
+    assert_eq!(after.in_force, before.in_force);
+    assert_ne!(metric(&after).0, metric(&before).0, "the challenger knows the column");
 }
 
 #[test]

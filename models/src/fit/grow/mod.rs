@@ -308,7 +308,7 @@ impl<S: Sums> Grower<'_, S> {
         let impurity = total.impurity(squares);
         let is_leaf = depth >= limits.max_depth
             || count < limits.min_samples_split
-            || count < 2 * limits.min_samples_leaf
+            || count / 2 < limits.min_samples_leaf
             || total.weight() < 2.0 * limits.min_weight_leaf
             || impurity <= f64::EPSILON;
         if is_leaf {
@@ -326,7 +326,9 @@ impl<S: Sums> Grower<'_, S> {
             return None;
         }
         let may_split = |count: usize| {
-            depth + 1 < limits.max_depth && count >= limits.min_samples_split.max(2 * limits.min_samples_leaf)
+            depth + 1 < limits.max_depth
+                && count >= limits.min_samples_split
+                && count / 2 >= limits.min_samples_leaf
         };
         if may_split(middle - start) || may_split(end - middle) {
             let constants = if limits.max_leaf_nodes.is_some() { 0 } else { constants };

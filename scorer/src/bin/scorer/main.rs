@@ -166,6 +166,7 @@ fn arguments() -> Arguments {
 
 fn main() -> ExitCode {
     let progress = Progress::on_terminal();
+    let bar = progress.clone();
     let result = match arguments().command {
         #[cfg(feature = "worker")]
         Command::Worker(arguments) => {
@@ -190,6 +191,8 @@ fn main() -> ExitCode {
         Command::Retrain(arguments) => retrain::run(&arguments, &progress),
         Command::Completions { shell } => print_completions(shell),
     };
+    // What did not come to its end has left its bar.
+    bar.end();
     match result {
         Ok(exit) => exit.into(),
         // Whoever reads the output has seen enough.

@@ -100,7 +100,11 @@ async fn retrain(arguments: &Arguments, progress: &Progress) -> anyhow::Result<E
         progress.end();
         match comparison {
             Ok(comparison) => {
-                print(name, &comparison, arguments.dry_run, compared == 0)?;
+                match print(name, &comparison, arguments.dry_run, compared == 0) {
+                    // Nobody reads any more; the models are trained all the same.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    printed => printed?,
+                }
                 compared = compared.saturating_add(1);
             }
             Err(error) => {
