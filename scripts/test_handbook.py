@@ -39,6 +39,17 @@ class Operations(unittest.TestCase):
     def test_every_alarm_is_explained(self):
         self.assert_explained("Alarms", handbook.alarms())
 
+    def test_dead_letters_have_been_received_as_often_as_the_queue_allows(self):
+        terraform = handbook.REPOSITORY / "terraform"
+        limit = re.search(r"\bmaxReceiveCount\s*=\s*(\d+)", (terraform / "storage.tf").read_text())[1]
+        for path, said in [
+            (DOCS / "operations.md", r"^\| `dead-letters` \|.*? received (\w+) times"),
+            (DOCS / "deploy.md", r"^### Dead letters\n\n.*? received (\w+) times"),
+            (terraform / "alarms.tf", r"could not be handled (\w+) times"),
+        ]:
+            with self.subTest(path.name):
+                self.assertEqual(re.findall(said, path.read_text(), re.MULTILINE), [limit])
+
     def test_queries_name_metrics_that_exist(self):
         self.assertLessEqual(set(re.findall(r"\bcripto_[a-z0-9_]+", self.page)), handbook.metrics())
 
@@ -65,6 +76,27 @@ class Pages(unittest.TestCase):
         self.assertEqual(portuguese.rows, english.rows, "rows of the tables")
         self.assertEqual(portuguese.figures, english.figures, "figures in the tables")
         self.assertEqual(portuguese.links, english.links, "links")
+
+
+class Deployment(unittest.TestCase):
+    def setUp(self):
+        self.page = (DOCS / "deploy.md").read_text()
+        self.variables = (handbook.REPOSITORY / "terraform/variables.tf").read_text()
+
+    def test_what_terraform_is_told_is_in_a_file_so_that_every_apply_is_told_it(self):
+        (told,) = re.findall(r"terraform\.tfvars <<END\n(.*?)^ *END$", self.page, re.MULTILINE | re.DOTALL)
+        told = set(re.findall(r"^ *(\w+) +=", told, re.MULTILINE))
+        declared = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', self.variables, re.MULTILINE | re.DOTALL)
+        required = {name for name, body in declared if not re.search(r"^  default\s*=", body, re.MULTILINE)}
+        self.assertLessEqual(required | {"load_balancer_controller_policy"}, told)
+        self.assertLessEqual(told, {name for name, _ in declared})
+        for name in ["README.md", "README.pt-BR.md", "docs/deploy.md"]:
+            self.assertNotRegex((handbook.REPOSITORY / name).read_text(), r"terraform .*\s-var\b", name)
+
+    def test_kubectl_is_at_most_one_minor_version_off_the_clusters(self):
+        cluster = re.search(r'"kubernetes_version" \{[^}]*\n  default\s*= "1\.(\d+)"', self.variables)[1]
+        (said,) = re.findall(r"`kubectl` 1\.(\d+) to 1\.(\d+) .*?\bcluster's, which is 1\.(\d+) unless", self.page, re.DOTALL)
+        self.assertEqual([int(minor) for minor in said], [int(cluster) - 1, int(cluster) + 1, int(cluster)])
 
 
 class Sources(unittest.TestCase):

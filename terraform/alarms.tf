@@ -1,6 +1,6 @@
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name          = "${local.name}-dead-letters"
-  alarm_description   = "A change in the bucket could not be handled ten times. docs/deploy.md, 'Dead letters'."
+  alarm_description   = "A change in the bucket could not be handled 10 times. docs/deploy.md, 'Dead letters'."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dead_letters.name }
