@@ -39,6 +39,9 @@ need cc gcc
 need c++ g++
 need chromium chromium
 need zsh zsh
+# Also has kill, which tests end processes with.
+need pgrep procps
+need git git
 
 environment sk1.1 scikit-learn==1.1.3 numpy==1.24.4 scipy==1.10.1 pandas==1.5.3 joblib==1.1.1 lz4==4.4.5 safetensors==0.8.0
 environment sk1.3 scikit-learn==1.3.2 numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 joblib==1.3.2 lz4==4.4.5 safetensors==0.8.0

@@ -6,6 +6,7 @@ S3 (ministack), and prints markdown tables. `backfill.sh` calls this; README.md 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -59,10 +60,12 @@ class Run:
 def make_bucket(programs: Path, corpus: Path, copies: int) -> Path:
     """The corpus' models, and the table of its whole raw.csv, each asset several times under other names; in memory where
     there is a file system in memory, since thousands of small files are not to wait for a disk."""
-    table = corpus.parent / f"bench-backfill/{copies}.parquet"
+    candles = (corpus / "raw.csv").read_bytes()
+    # Kept for as long as the candles are the same: the corpus may be made again from others.
+    table = corpus.parent / f"bench-backfill/{copies}-{hashlib.sha256(candles).hexdigest()[:16]}.parquet"
     if not table.exists():
         table.parent.mkdir(exist_ok=True)
-        header, *lines = (corpus / "raw.csv").read_text().splitlines(keepends=True)
+        header, *lines = candles.decode().splitlines(keepends=True)
         with tempfile.NamedTemporaryFile("w", suffix=".csv") as raw:
             raw.write(header)
             for copy in range(copies):

