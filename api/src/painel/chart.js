@@ -57,8 +57,9 @@ const [RATE_HEIGHT, RATE_LEFT] = [150, 40];
 export const RATES = [0.3, 0.7];
 
 /**
- * A model's accuracy over time as a line within its interval. `rates` are `{day, rate, low, high}`, ascending; `span` is
- * the first and the last day of the axis, `range` the least and the greatest rate.
+ * A model's accuracy over time as a line within its interval. `rates` are `{day, rate, low, high}`, ascending; the line
+ * breaks at `unseenFrom`, as what follows rests on nothing before it. `span` is the first and the last day of the axis,
+ * `range` the least and the greatest rate.
  */
 export function accuracyChart(rates, { width, label, percent, shortDay, unseenFrom, span, range: [low, high] }) {
   const [from, to] = span.map((day) => Date.parse(day));
@@ -66,8 +67,9 @@ export function accuracyChart(rates, { width, label, percent, shortDay, unseenFr
   const x = (day) => RATE_LEFT + ((Date.parse(day) - from) / (to - from || 1)) * (width - RATE_LEFT - RIGHT);
   const y = (rate) => floor - ((Math.min(Math.max(rate, low), high) - low) / (high - low)) * (floor - top);
   const ticks = [0, 0.25, 0.5, 0.75, 1].filter((tick) => tick >= low && tick <= high);
-  const seen = rates.filter(({ day }) => day < unseenFrom).at(-1)?.day;
-  const around = [...rates.map(({ day, high: upper }) => [x(day), y(upper)]), ...rates.toReversed().map(({ day, low: lower }) => [x(day), y(lower)])];
+  const parts = [rates.filter(({ day }) => day < unseenFrom), rates.filter(({ day }) => day >= unseenFrom)];
+  const seen = parts[0].at(-1)?.day;
+  const around = (part) => [...part.map(({ day, high: upper }) => [x(day), y(upper)]), ...part.toReversed().map(({ day, low: lower }) => [x(day), y(lower)])];
   return svg("svg", { viewBox: `0 0 ${width} ${RATE_HEIGHT}`, height: RATE_HEIGHT, role: "img", "aria-label": label },
     seen ? svg("rect", { class: "seen", x: x(rates[0].day), y: top, width: x(seen) - x(rates[0].day), height: floor - top }) : null,
     ...ticks.flatMap((tick) => [
@@ -75,9 +77,11 @@ export function accuracyChart(rates, { width, label, percent, shortDay, unseenFr
       svg("text", { x: RATE_LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, percent(tick)),
     ]),
     ...dayTexts(span, (place) => x(span[place]), RATE_HEIGHT - 4, shortDay),
-    svg("path", { class: "interval", d: `${line(around)}Z` }),
-    svg("path", { class: "rate", d: line(rates.map(({ day, rate }) => [x(day), y(rate)])) }),
-    ...(rates.length === 1 ? [svg("circle", { class: "point", cx: x(rates[0].day), cy: y(rates[0].rate), r: 3 })] : []));
+    ...parts.filter((part) => part.length).flatMap((part) => [
+      svg("path", { class: "interval", d: `${line(around(part))}Z` }),
+      svg("path", { class: "rate", d: line(part.map(({ day, rate }) => [x(day), y(rate)])) }),
+      part.length === 1 ? svg("circle", { class: "point", cx: x(part[0].day), cy: y(part[0].rate), r: 3 }) : null,
+    ]));
 }
 
 /** A dot for a direction that was right, a cross for one that was not. */

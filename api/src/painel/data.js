@@ -10,7 +10,11 @@ export class Refused extends Error {
 
 async function answer(path) {
   const response = await fetch(path).catch((error) => { throw new Refused(0, error.message); });
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch((error) => {
+    // An answer that broke off is none.
+    if (response.ok) throw new Refused(0, error.message);
+    return {};
+  });
   if (!response.ok) throw new Refused(response.status, body.detail ?? response.statusText);
   return body;
 }

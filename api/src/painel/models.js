@@ -7,7 +7,7 @@ import { WINDOW, daysOf, fullRecord, overTime, recordOf, versionDay } from "./re
 /** Shows the models. `evaluations` are undefined until they were read. */
 export function showModels(section, models, evaluations, words) {
   const { text } = words;
-  const rates = Object.fromEntries(models.models.map((name) => [name, overTime(daysOf(evaluations?.[name]))]));
+  const rates = Object.fromEntries(models.models.map((name) => [name, evaluations?.[name] ? overTime(daysOf(evaluations[name]), evaluations[name].versao) : []]));
   const scale = scaleOf(Object.values(rates).flat());
   const cards = models.models.map((name) => card(name, models, evaluations && (evaluations[name] ?? null), rates[name], scale, words));
   const rejected = models.rejected.flatMap(({ key, reason }) => [
@@ -27,11 +27,12 @@ function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, 
   const { text, day, daysAgo, instant, whole } = words;
   const { ativos, falhas, dados_ate: until, comparacao } = detalhes[name];
   const version = versions[name];
-  const newer = rejected.some(({ key }) => newerVersion(key, name) > version);
+  const newer = rejected.some(({ key }) => versionIn(key, name) > version);
   const fact = (term, ...what) => [element("dt", {}, term), element("dd", {}, ...what)];
   const id = `model-${name}`;
   const figure = element("figure");
-  if (rates.length) drawn(figure, (width) => accuracyChart(rates, { ...words, ...scale, width, label: accuracyText(name, rates, words), unseenFrom: versionDay(evaluation.versao) }));
+  const unseenFrom = evaluation && versionDay(evaluation.versao);
+  if (rates.length) drawn(figure, (width) => accuracyChart(rates, { ...words, ...scale, width, label: accuracyText(name, rates, unseenFrom, words), unseenFrom }));
   const age = until && daysAgo(until);
   return element("article", { class: "card", "aria-labelledby": id },
     element("h3", { id }, name, " ", element("span", { class: "chip" }, text.inForce)),
@@ -42,7 +43,7 @@ function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, 
       ...fact(text.dataUntil, ...(until ? [day(until), " ", element("span", { class: age.isStale ? "stale" : "none" }, `(${age.said})`)] : ["—"])),
       ...fact(text.hits, fullRecord(evaluation && recordOf(evaluation), words, version))),
     rates.length ? figure : evaluation === null ? element("p", { class: "notice" }, text.noAccuracy) : null,
-    rates.some((rate) => rate.day < versionDay(evaluation.versao))
+    rates.some((rate) => rate.day < unseenFrom)
       ? element("p", { class: "small" }, element("span", { class: "swatch", "aria-hidden": "true" }), " ", text.seenDays) : null);
 }
 
@@ -56,11 +57,14 @@ function admission(comparison, { text, short, whole, day }) {
   });
 }
 
-function accuracyText(model, rates, { text, percent, day }) {
-  const all = rates.map(({ rate }) => rate);
+/** What is drawn, of the days that are new to the model; of the others only where there are no such days. */
+function accuracyText(model, rates, unseenFrom, { text, percent, day }) {
+  const unseen = rates.filter((rate) => rate.day >= unseenFrom);
+  const used = unseen.length ? unseen : rates;
+  const all = used.map(({ rate }) => rate);
   return text.accuracyText({
-    model, from: day(rates[0].day), to: day(rates.at(-1).day), last: percent(all.at(-1)),
-    low: percent(Math.min(...all)), high: percent(Math.max(...all)),
+    model, from: day(used[0].day), to: day(used.at(-1).day), last: percent(all.at(-1)),
+    low: percent(Math.min(...all)), high: percent(Math.max(...all)), seen: !unseen.length,
   });
 }
 
@@ -72,10 +76,10 @@ function scaleOf(rates) {
   return { span: [days[0], days.at(-1)], range: [Math.floor(range[0] * 10) / 10, Math.ceil(range[1] * 10) / 10] };
 }
 
-/** The version that a key of this model's has, or nothing. */
-function newerVersion(key, name) {
+/** The version that a key of this model's has, or nothing. Of `regressor_rf_big` the key begins as one of `regressor_rf`. */
+export function versionIn(key, name) {
   const file = key.split("/").at(-1);
-  return file.startsWith(`${name}_`) ? file.slice(name.length + 1).split(".")[0] : "";
+  return file.startsWith(`${name}_`) ? /^(\d{8}-\d{4}(?:\d\d)?)\./.exec(file.slice(name.length + 1))?.[1] ?? "" : "";
 }
 
 /** When a version was made: 20250729-2130 is in UTC. */

@@ -10,11 +10,15 @@ import { words as wordsOf } from "./words.js";
 
 /** How often what grows old is looked at. */
 const MINUTE = 60_000;
+
+/** After how long what is known of the models' records is read again: a backfill publishes no generation. */
+const RECORDS_AGE = 10 * MINUTE;
+
 const byId = (id) => document.getElementById(id);
 const open = (symbol) => { location.hash = `#/ativo/${encodeURIComponent(symbol)}`; };
 
-/** `evaluations` are undefined until they were read. */
-const state = { rows: null, models: null, evaluations: undefined, live: "connecting", trouble: null, day: today() };
+/** `evaluations` are undefined until they were read, which was last begun at `evaluated`. */
+const state = { rows: null, models: null, evaluations: undefined, evaluated: -Infinity, live: "connecting", trouble: null, day: today() };
 const table = new AssetTable(byId("table"), byId("scroller"), open);
 let words = wordsOf(...preferred());
 
@@ -71,6 +75,7 @@ function showState(live) {
 function showAll(fresh) {
   const { text, whole } = words;
   byId("scroller").hidden = byId("filters").hidden = !state.rows?.rows.length;
+  showTrouble();
   if (state.rows === null) {
     const { trouble, models } = state;
     showEmpty(trouble === null ? null : trouble.status === 503 && models === null ? text.notYet : text.cannotRead(trouble.message));
@@ -91,6 +96,16 @@ function modelsInSight() {
 
 function records() {
   return Object.fromEntries(state.models.models.map((name) => [name, state.evaluations && recordOf(state.evaluations[name])]));
+}
+
+/** Says that what is in sight could not be read anew; where nothing is in sight, that is said in its place. */
+function showTrouble() {
+  const { rows, trouble } = state;
+  const isStale = rows !== null && trouble !== null;
+  const said = isStale ? words.text.cannotRead(trouble.message) : "";
+  byId("trouble").hidden = !isStale;
+  // What is written again is read out again.
+  if (byId("trouble").textContent !== said) byId("trouble").textContent = said;
 }
 
 function showEmpty(why) {
@@ -128,19 +143,31 @@ const refresh = oneAtATime(async () => {
   else if (!(state.trouble instanceof Refused)) throw state.trouble;
   const isNew = before !== undefined && state.rows?.generation !== before;
   showAll(isNew);
-  if (state.models === null) return;
-  const evaluations = await readEvaluations(state.models.models).catch(() => state.evaluations);
-  if (JSON.stringify(evaluations) !== JSON.stringify(state.evaluations)) {
-    state.evaluations = evaluations;
-    if (state.rows) table.judge(records());
-    modelsInSight();
-  }
+  await judge();
   if (isNew) route();
+});
+
+/** Reads how the models did. What was known stays where that cannot be read; `tick` tries again. */
+const judge = oneAtATime(async () => {
+  if (state.models === null) return;
+  state.evaluated = Date.now();
+  const evaluations = await readEvaluations(state.models.models).catch(() => null);
+  if (evaluations === null) {
+    state.evaluated = -Infinity;
+    return;
+  }
+  if (JSON.stringify(evaluations) === JSON.stringify(state.evaluations)) return;
+  state.evaluations = evaluations;
+  if (state.rows) table.judge(records());
+  modelsInSight();
 });
 
 /** What changes although no generation comes: ages, days, and whether the server is up to date itself. */
 async function tick() {
   if (document.hidden) return;
+  // Neither a read that failed nor a backfill is followed by an event.
+  if (state.trouble) refresh();
+  else if (Date.now() - state.evaluated > RECORDS_AGE) judge();
   showAge();
   if (state.day !== today()) {
     state.day = today();
@@ -167,9 +194,7 @@ function followInSight() {
       if (generation !== state.rows?.generation) refresh();
     }, (live) => {
       showState(live);
-      if (live !== "live") return;
-      if (state.trouble) refresh();
-      tick();
+      if (live === "live") tick();
     });
   }
 }

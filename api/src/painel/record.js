@@ -2,6 +2,9 @@
 
 const Z = 1.96;
 
+/** The 97.5 % quantiles of Student's t of few degrees of freedom, from one. */
+const T = [12.706, 4.303, 3.182, 2.776];
+
 /** Of fewer days than these it cannot be told how much assets move together. */
 const FEW_DAYS = 5;
 
@@ -32,16 +35,27 @@ export function together(days) {
   const rate = total((day) => day.hits) / cases;
   // Assets rise and fall together, so the predictions of one day tell less than their number says. They count as many as
   // would vary alike from day to day if they were independent (Kish's design effect, 1965).
-  const varied = total((day) => (day.hits - rate * day.cases) ** 2);
-  const effect = Math.max(varied / (cases * rate * (1 - rate)) || 1, 1);
-  return { rate, cases, days: days.length, ...wilson(rate, days.length < FEW_DAYS ? days.length : cases / effect) };
+  const count = days.length;
+  const alike = rate * (1 - rate);
+  // Where all were right, or none, nothing varied that could tell: then the days count.
+  const told = count >= FEW_DAYS && alike > 0;
+  const varied = told && (total((day) => (day.hits - rate * day.cases) ** 2) * count) / (count - 1);
+  const effective = told ? cases / Math.max(varied / (cases * alike), 1) : count;
+  return { rate, cases, days: count, ...wilson(rate, effective, student(count - 1)) };
 }
 
-/** Wilson's interval, which holds for few cases and for rates near 0 and 1 (Wilson 1927). */
-function wilson(rate, cases) {
-  const spread = Z * Math.sqrt((rate * (1 - rate)) / cases + (Z * Z) / (4 * cases * cases));
-  const scale = 1 + (Z * Z) / cases;
-  const middle = rate + (Z * Z) / (2 * cases);
+/** Student's t at 97.5 %: how much days vary is itself only known from these days. One day tells as little as two. */
+function student(freedom) {
+  if (freedom <= T.length) return T[Math.max(freedom, 1) - 1];
+  // The expansion around the normal distribution (Abramowitz and Stegun 26.7.5), within 1 % here.
+  return Z + (Z ** 3 + Z) / (4 * freedom) + (5 * Z ** 5 + 16 * Z ** 3 + 3 * Z) / (96 * freedom ** 2);
+}
+
+/** Wilson's interval, which holds for few cases and for rates near 0 and 1 (Wilson 1927), with a given quantile. */
+function wilson(rate, cases, t) {
+  const spread = t * Math.sqrt((rate * (1 - rate)) / cases + (t * t) / (4 * cases * cases));
+  const scale = 1 + (t * t) / cases;
+  const middle = rate + (t * t) / (2 * cases);
   return { low: Math.max((middle - spread) / scale, 0), high: Math.min((middle + spread) / scale, 1) };
 }
 
@@ -71,8 +85,17 @@ function chosen(days, version) {
   return { ...record, seen: !unseen.length, version, error: mean((day) => day.error), share: mean((day) => day.error / day.came) };
 }
 
-/** How the rate went: at each day that of the last days up to it. */
-export function overTime(days, window = WINDOW) {
+/**
+ * How the rate went: at each day that of the last days up to it. Days that the version may have been trained on and days
+ * that are new to it are never averaged together: those would lend these their hits.
+ */
+export function overTime(days, version, window = WINDOW) {
+  const seen = days.filter(({ day }) => isSeen(day, version));
+  const unseen = days.filter(({ day }) => !isSeen(day, version));
+  return [...ratesOf(seen, window), ...ratesOf(unseen, window)];
+}
+
+function ratesOf(days, window) {
   const rates = days.map(({ day }, place) => ({ day, ...together(days.slice(Math.max(place + 1 - window, 0), place + 1)) }));
   // The first few would be nearly all interval.
   return rates.slice(Math.max(Math.min(FEW_DAYS, rates.length) - 1, 0));

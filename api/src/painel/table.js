@@ -96,15 +96,16 @@ export class AssetTable {
     const { text } = this.#words;
     const columns = [
       ["symbol", text.asset, "symbol"], ["close", text.lastClose, "close"], ["verdict", text.agreement, "verdict"],
-      ...this.#models.map((model, place) => [place, model.modelo, "model", this.#records[model.modelo]]),
+      ...this.#models.map((model, place) => [place, model.modelo, "model", this.#records[model.modelo], model.versao]),
       ["day", text.dataUntil, "day"],
     ];
-    const cells = columns.map(([key, name, kind, record]) => {
+    const cells = columns.map(([key, name, kind, record, version]) => {
       const sorted = this.#sort.key === key;
       const direction = sorted ? (this.#sort.descending ? "descending" : "ascending") : "none";
       return element("th", { scope: "col", "aria-sort": direction, class: kind },
         element("button", { type: "button", "data-key": key }, name),
-        kind === "model" ? element("span", { class: record?.seen ? "small seen" : "small" }, shortRecord(record, this.#words)) : null);
+        kind === "model" ? element("span", { class: record?.seen ? "small seen" : "small" },
+          shortRecord(record, this.#words), ...otherVersion(record, version, this.#words)) : null);
     });
     const focused = this.#table.tHead.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     this.#table.querySelector("colgroup").replaceChildren(...columns.map(([, , kind]) => element("col", { class: kind })));
@@ -229,6 +230,13 @@ export function outcomeParts(said, { text, price, change, chance }) {
 export function changeText(value, change) {
   const direction = value > 0 ? "up" : value < 0 ? "down" : null;
   return element("span", { class: isPlausible(value) ? direction : `${direction} doubtful` }, change(value));
+}
+
+/** Marks a record that is of another version than the one that predicts. */
+function otherVersion(record, version, { text }) {
+  if (!record || record.version === version) return [];
+  const why = text.otherVersion(record.version);
+  return [element("span", { "aria-hidden": "true", title: why.replace(/^; /, "") }, "*"), element("span", { class: "unseen" }, why)];
 }
 
 const missing = (why) => element("span", { class: "none" }, why);

@@ -345,16 +345,19 @@ async fn a_record_counts_days_that_were_not_trained_on_and_is_as_sure_as_they_di
     let found = page
         .value(
             "(async () => {
-                const { assetRecord, recordOf, together } = await import('/painel/record.js');
+                const { assetRecord, overTime, recordOf, together } = await import('/painel/record.js');
                 const bounds = (record) => [record.low.toFixed(3), record.high.toFixed(3)];
                 const days = (count, hits) => Array.from({ length: count }, (_, at) => ({ cases: 10, hits: hits(at) }));
                 const day = (acerto_direcional) => ({ previsoes: 100, acerto_direcional });
+                const dated = Array.from({ length: 12 }, (_, at) => ({ day: `2025-06-${String(at + 1).padStart(2, '0')}`, cases: 2, hits: at < 4 ? 2 : 1 }));
                 const por_dia = { '2025-05-30': day(1), '2025-05-31': day(1), '2025-06-01': day(0.5), '2025-06-02': day(0.25) };
                 const of = (versao) => { const { rate, cases, seen } = recordOf({ versao, por_dia }); return [rate, cases, seen]; };
                 return {
                     independent: bounds(together(days(10, () => 5))),
                     together: bounds(together(days(10, (at) => 10 * (at % 2)))),
                     one: bounds(together(days(1, () => 5))),
+                    right: bounds(together(days(10, () => 10))),
+                    went: overTime(dated, '20250605-2130', 3).map(({ day, rate, days }) => [day, rate, days]),
                     unseen: of('20250601-2130'), seen: of('20250729-2130'),
                     none: [recordOf(null), recordOf({ versao: '20250601-2130', por_dia: {} }), assetRecord([], '20250601-2130')],
                 };
@@ -364,16 +367,52 @@ async fn a_record_counts_days_that_were_not_trained_on_and_is_as_sure_as_they_di
     assert_eq!(
         found,
         json!({
-            // Wilson's interval of 50 of 100; where all assets go one way each day it is that of 5 of 10 days, and one
-            // day tells next to nothing.
-            "independent": ["0.404", "0.596"],
-            "together": ["0.237", "0.763"],
-            "one": ["0.055", "0.945"],
+            // Wilson's interval of 50 of 100 with Student's t of ten days; where all assets go one way each day it is that
+            // of half of nine, and one day tells next to nothing. Always right on ten days is not right on a hundred.
+            "independent": ["0.390", "0.610"],
+            "together": ["0.199", "0.801"],
+            "one": ["0.002", "0.998"],
+            "right": ["0.662", "1.000"],
+            // The last days that may have been trained on, and the first new ones without their hits.
+            "went": [["2025-06-04", 1, 3], ["2025-06-09", 0.5, 3], ["2025-06-10", 0.5, 3], ["2025-06-11", 0.5, 3], ["2025-06-12", 0.5, 3]],
             "unseen": [0.375, 200, false],
             "seen": [0.6875, 400, true],
             "none": [null, null, null],
         })
     );
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_tells_days_and_versions_apart() {
+    let Some(browser) = installed() else { return };
+    let server = with_past(many(1, 30)).await;
+    let mut newer = many(2, 30);
+    newer.models[0].version = "20250728-2130".parse().unwrap();
+    server.publish(newer).await;
+    let mut page = opened(&server, browser, "/painel", DESK).await;
+    let head =
+        |place: usize| format!("document.querySelectorAll('#table thead .small')[{place}].textContent");
+    page.until(&format!("{}.startsWith('acerto ')", head(0))).await;
+    let other = "*; avaliada a versão 20250601-2130, não a que está em uso";
+    assert_eq!(page.value(&format!("{}.endsWith('{other}')", head(0))).await, true);
+    assert_eq!(page.value(&format!("{}.includes('*')", head(1))).await, false);
+    page.value("location.hash = '#/modelos'").await;
+    page.until("document.querySelectorAll('#models figure svg').length === 5").await;
+    // One line for the days that may have been trained on, one for those that are new, and words for the latter.
+    assert_eq!(page.value("document.querySelectorAll('#models path.rate').length").await, 10);
+    let label = page.value("document.querySelector('#models figure svg').getAttribute('aria-label')").await;
+    assert!(label.as_str().unwrap().contains(" de 5 de jun. de 2025 a 27 de jul. de 2025: "), "{label}");
+    let versions = page
+        .value(
+            "import('/painel/models.js').then(({ versionIn }) => [
+                versionIn('models/regressor_rf_20250730-0100.joblib', 'regressor_rf'),
+                versionIn('models/regressor_rf_20250730-010059.safetensors', 'regressor_rf'),
+                versionIn('models/regressor_rf_big_20250730-0100.joblib', 'regressor_rf'),
+                versionIn('models/regressor_rf_big_20250730-0100.joblib', 'regressor_rf_big')])",
+        )
+        .await;
+    assert_eq!(versions, json!(["20250730-0100", "20250730-010059", "", "20250730-0100"]));
     check(&page);
 }
 

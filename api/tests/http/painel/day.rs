@@ -37,6 +37,33 @@ async fn after_a_restart_of_the_server_the_page_goes_on_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_fails_is_told_and_tried_again_although_no_generation_follows() {
+    let Some(browser) = installed() else { return };
+    let server = Server::serving(many(1, 10)).await;
+    let mut page = opened(&server, browser, "/painel", DESK).await;
+    // A minute passes in six tenths of a second.
+    let quick = "const slow = setInterval; setInterval = (work, time) => slow(work, time / 100);";
+    page.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": quick})).await;
+    page.command("Network.enable", json!({})).await;
+    page.visit(&format!("http://{}/painel", server.address)).await;
+    page.until(LIVE).await;
+    page.until(&format!("{SYMBOLS}.length === 10")).await;
+    let trouble = "(document.querySelector('#trouble').checkVisibility() && document.querySelector('#trouble').textContent)";
+    assert_eq!(page.value(trouble).await, false);
+    page.command("Network.setBlockedURLs", json!({"urls": ["*/painel/dados"]})).await;
+    server.publish(many(2, 11)).await;
+    page.until(&format!("String({trouble}).startsWith('Não foi possível ler as previsões: ')")).await;
+    assert_eq!(page.value(LIVE).await, true);
+    assert_eq!(page.value(&format!("{SYMBOLS}.length")).await, 10, "what was known stays in sight");
+    page.command("Network.setBlockedURLs", json!({"urls": []})).await;
+    page.until(&serves(2)).await;
+    page.until(&format!("{trouble} === false")).await;
+    assert_eq!(page.value(&format!("{SYMBOLS}.length")).await, 11);
+    page.complaints.retain(|complaint| !complaint.contains("/painel/dados"));
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn generation_after_generation_takes_no_more_memory() {
     let Some(browser) = installed() else { return };
     let server = with_past(many(1, 300)).await;
