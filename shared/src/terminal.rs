@@ -2,7 +2,12 @@
 //!
 //! Colour is anstream's choice, here and in the log: none where the output is no terminal or `NO_COLOR` is set.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anstyle::{AnsiColor, Style};
 
@@ -33,9 +38,14 @@ Exit codes:
 const FAULT: Style = AnsiColor::Red.on_default().bold();
 const TIP: Style = AnsiColor::Green.on_default();
 
+/// Writes a line to standard error. That nobody can read it is no reason to end, as `eprintln!` would.
+pub fn say(text: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// Writes to standard error why the program ends, and what can be done about it.
 pub fn tell(program: &str, error: &(dyn Error + 'static), tip: Option<&str>) {
-    anstream::eprintln!("{FAULT}{program}:{FAULT:#} {}", described(error));
+    say(format_args!("{FAULT}{program}:{FAULT:#} {}", described(error)));
     if let Some(tip) = tip {
         self::tip(tip);
     }
@@ -43,7 +53,7 @@ pub fn tell(program: &str, error: &(dyn Error + 'static), tip: Option<&str>) {
 
 /// Writes to standard error what can be done about what was just written.
 pub fn tip(tip: &str) {
-    anstream::eprintln!("\n  {TIP}tip:{TIP:#} {tip}");
+    say(format_args!("\n  {TIP}tip:{TIP:#} {tip}"));
 }
 
 /// An error and its causes on one line. A cause that the text before it already ends with is left out.

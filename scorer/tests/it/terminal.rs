@@ -172,3 +172,18 @@ fn shells_understand_the_completions() {
     let offered = Command::new("bash").args(["-c", asked, "bash"]).arg(folder.path().join("bash")).output();
     assert_eq!(text(&offered.unwrap().stdout), "backfill\n");
 }
+
+#[test]
+fn that_nobody_reads_standard_error_changes_no_exit_code() {
+    let bucket = sample_bucket();
+    let bucket = bucket.to_str().unwrap();
+    for (arguments, code) in
+        [(&["score", "--bucket", bucket, "--ativo", "NONE"][..], 1), (&["inspect", "/nowhere.joblib"][..], 1)]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_scorer"));
+        let status = process.args(arguments).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}

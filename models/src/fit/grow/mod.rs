@@ -234,6 +234,9 @@ pub(super) fn grow<S: Sums>(limits: &Limits, input: &Samples<'_, S>) -> Grown {
     grower.run()
 }
 
+/// From so many samples times features on, threads share the work of a node.
+const WORTH_SHARING: usize = 1 << 15;
+
 impl<S: Sums> Grower<'_, S> {
     fn run(mut self) -> Grown {
         let scratch = &mut Scratch::new(self.groups.len());
@@ -376,7 +379,6 @@ impl<S: Sums> Grower<'_, S> {
         total: S,
         scratch: &mut Scratch<S>,
     ) -> (Option<Split>, usize) {
-        const WORTH_SHARING: usize = 1 << 15;
         let node = NodeInput { node: self.grown.nodes.len(), start, end, total };
         let all = self.limits.max_features >= self.features.len();
         let mut ahead: Vec<Option<Verdict>> = Vec::new();
@@ -556,7 +558,6 @@ impl<S: Sums> Grower<'_, S> {
 
     /// Divides the columns that are kept in order like the samples, but for those that are constant from here on.
     fn divide_columns(&mut self, start: usize, end: usize, constants: usize, scratch: &mut Vec<Entry>) {
-        const WORTH_SHARING: usize = 1 << 15;
         if !self.sorts_once {
             return;
         }

@@ -10,7 +10,7 @@ use scorer::{
     Progress,
     features::{Features, LIMITS, read_raw_file},
 };
-use shared::terminal::Exit;
+use shared::terminal::{self, Exit};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -24,7 +24,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Exit> {
     let candles = read_raw_file(&arguments.raw, &LIMITS, progress)?;
     for rows in candles.unusable() {
-        eprintln!("scorer: {}: {} rows cannot be used: {}", arguments.raw.display(), rows.rows, rows.reason);
+        terminal::say(format_args!(
+            "scorer: {}: {} rows cannot be used: {}",
+            arguments.raw.display(),
+            rows.rows,
+            rows.reason
+        ));
     }
     progress.busy("computing and saving the table");
     let features = Features::compute(candles);

@@ -236,22 +236,22 @@ fn score(arguments: &Score, progress: Progress) -> anyhow::Result<Exit> {
         let engine = Engine::new(Arc::new(objects), predictions, Settings::default(), progress);
         let reload = engine.reload().await?;
         for rows in reload.newly_unusable {
-            eprintln!("scorer: {} rows cannot be used: {}", rows.rows, rows.reason);
+            terminal::say(format_args!("scorer: {} rows cannot be used: {}", rows.rows, rows.reason));
         }
         anyhow::Ok(reload.snapshot)
     })?;
     for rejected in &snapshot.rejected {
-        eprintln!("scorer: {}: {}", rejected.key, rejected.reason);
+        terminal::say(format_args!("scorer: {}: {}", rejected.key, rejected.reason));
     }
     let mut scored = Vec::new();
     for (asset, predictions) in chosen(&snapshot, &arguments.assets) {
         let Some(predictions) = predictions else {
-            eprintln!("scorer: {asset}: there is no usable row of this asset");
+            terminal::say(format_args!("scorer: {asset}: there is no usable row of this asset"));
             continue;
         };
         if predictions.predictions.is_empty() {
             for failure in &predictions.failures {
-                eprintln!("scorer: {asset}: {}: {}", failure.model, failure.reason);
+                terminal::say(format_args!("scorer: {asset}: {}: {}", failure.model, failure.reason));
             }
             continue;
         }
@@ -259,7 +259,10 @@ fn score(arguments: &Score, progress: Progress) -> anyhow::Result<Exit> {
     }
     if scored.is_empty() {
         let bucket = arguments.bucket.display();
-        eprintln!("scorer: {bucket}: nothing could be scored: {}", nothing_scored(&snapshot));
+        terminal::say(format_args!(
+            "scorer: {bucket}: nothing could be scored: {}",
+            nothing_scored(&snapshot)
+        ));
         terminal::tip(&advice::on_nothing_scored(&snapshot));
         return Ok(Exit::Failed);
     }

@@ -17,7 +17,7 @@ use scorer::{
 };
 use shared::{
     Comparison, MemoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter,
-    terminal::{Exit, described},
+    terminal::{self, Exit, described},
 };
 
 use crate::wrong_usage;
@@ -108,7 +108,7 @@ async fn retrain(arguments: &Arguments, progress: &Progress) -> anyhow::Result<E
                 compared = compared.saturating_add(1);
             }
             Err(error) => {
-                eprintln!("scorer: {name}: {}", described(error.as_ref()));
+                terminal::say(format_args!("scorer: {name}: {}", described(error.as_ref())));
                 exit = Exit::Failed;
             }
         }
