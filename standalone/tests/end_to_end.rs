@@ -327,8 +327,9 @@ fn help_and_completions_are_for_people_and_shells() {
 fn what_is_served_is_shown_in_colour_on_a_terminal_unless_no_color_says_otherwise() {
     let bucket = sample().join("bucket");
     for (no_color, coloured) in [("", true), ("1", false)] {
+        // `exec`, or a shell that Ctrl-C reaches as well says how it ended itself.
         let call = format!(
-            "stty rows 40 cols 80; {} --port 0 --bucket {}",
+            "stty rows 40 cols 80; exec {} --port 0 --bucket {}",
             env!("CARGO_BIN_EXE_cripto"),
             bucket.display()
         );
