@@ -2,10 +2,10 @@
 //!
 //! What is the same: which splits are candidates (between values that differ by more than 1e-7, at the
 //! middle between them), which is better (strictly, so that of equal ones the first that is met wins), the order in
-//! which features are drawn, what a constant feature counts for, and when a node becomes a leaf. What is not: sums are
-//! added in the order of the rows, where scikit-learn has an order that depends on earlier sorting. Where sums are
-//! exact (whole numbers) trees are the same; where they are rounded, splits that are equal but for rounding may be
-//! decided otherwise.
+//! which features are drawn, what a constant feature counts for, and when a node becomes a leaf. What is not: equal
+//! values are added in the order of the rows, where scikit-learn has an order that depends on all earlier sorting.
+//! Where sums are exact (whole numbers) trees are the same; where they are rounded, splits that are equal but for
+//! rounding may be decided otherwise, though as often for one feature as there ([`Grower::sum_sides`]).
 //!
 //! How it is fast:
 //!
@@ -111,6 +111,8 @@ struct Split {
     threshold: f64,
     /// The rank or code of the last samples that go left; of an indicator, those of its code go right.
     last_left: u32,
+    /// The feature that was drawn last among those that are kept in order.
+    last_sorted: Option<usize>,
 }
 
 /// A feature of the tree's samples.
@@ -240,17 +242,10 @@ const WORTH_SHARING: usize = 1 << 15;
 impl<S: Sums> Grower<'_, S> {
     fn run(mut self) -> Grown {
         let scratch = &mut Scratch::new(self.groups.len());
-        let (total, squares) = self.sum(0, self.samples.len());
+        let count = self.samples.len();
+        let [(total, squares), _] = self.sum_sides(0, count, count, None);
         self.total_weight = total.weight();
-        let root = Open {
-            start: 0,
-            end: self.samples.len(),
-            depth: 0,
-            parent: None,
-            known_constants: 0,
-            total,
-            squares,
-        };
+        let root = Open { start: 0, end: count, depth: 0, parent: None, known_constants: 0, total, squares };
         match self.limits.max_leaf_nodes {
             None => {
                 let mut open = vec![root];
@@ -320,8 +315,8 @@ impl<S: Sums> Grower<'_, S> {
         let (split, constants) = self.find_split(start, end, open.known_constants, total, scratch);
         let split = split?;
         let middle = self.divide_samples(start, end, split, &mut scratch.samples);
-        let (left, left_squares) = self.sum(start, middle);
-        let (right, right_squares) = self.sum(middle, end);
+        let [(left, left_squares), (right, right_squares)] =
+            self.sum_sides(start, middle, end, split.last_sorted);
         let weighted = |sums: S, squares: f64| sums.weight() / total.weight() * sums.impurity(squares);
         let decrease = impurity - weighted(right, right_squares) - weighted(left, left_squares);
         let improvement = total.weight() / self.total_weight * decrease;
@@ -357,14 +352,29 @@ impl<S: Sums> Grower<'_, S> {
         })
     }
 
-    fn sum(&self, start: usize, end: usize) -> (S, f64) {
-        let (mut total, mut squares) = (S::default(), 0.0);
-        for sample in self.samples.get(start..end).unwrap_or_default() {
-            let sample = *sample as usize;
-            total += self.input.sums.get(sample).copied().unwrap_or_default();
-            squares += self.input.squares.get(sample).copied().unwrap_or_default();
+    /// What both sides of a division add up to, and their weighted squares.
+    ///
+    /// In the order that samples have in scikit-learn, where features sort them in place and the last one's order
+    /// stays. It decides between features that divide the samples alike, as an asset's indicator and any price do: the
+    /// split of the smaller rounding error in the sums on one side wins, and so the error must be distributed as there.
+    fn sum_sides(&self, start: usize, middle: usize, end: usize, order: Option<usize>) -> [(S, f64); 2] {
+        let mut sides = [(S::default(), 0.0); 2];
+        let [left, right] = &mut sides;
+        let add = |side: &mut (S, f64), sample: u32| {
+            side.0 += self.input.sums.get(sample as usize).copied().unwrap_or_default();
+            side.1 += self.input.squares.get(sample as usize).copied().unwrap_or_default();
+        };
+        if let Some(Column::Sorted(entries)) = order.and_then(|feature| self.columns.get(feature)) {
+            for entry in entries.get(start..end).unwrap_or_default() {
+                let goes_left = self.goes_left.get(entry.sample() as usize).copied().unwrap_or_default();
+                add(if goes_left { &mut *left } else { &mut *right }, entry.sample());
+            }
+        } else {
+            let samples = |from: usize, to: usize| self.samples.get(from..to).unwrap_or_default();
+            samples(start, middle).iter().for_each(|sample| add(left, *sample));
+            samples(middle, end).iter().for_each(|sample| add(right, *sample));
         }
-        (total, squares)
+        sides
     }
 
     /// The best split of a node, and how many features are now known to be constant in it.
@@ -396,6 +406,7 @@ impl<S: Sums> Grower<'_, S> {
         }
         let mut best = None;
         let mut best_proxy = f64::NEG_INFINITY;
+        let mut last_sorted = None;
         let mut undrawn = self.features.len();
         let (mut visited, mut found, mut drawn) = (0, 0, 0);
         while undrawn > known + found && (visited < self.limits.max_features || visited <= found + drawn) {
@@ -415,6 +426,9 @@ impl<S: Sums> Grower<'_, S> {
                     found += 1;
                 }
                 Verdict::Varies(candidate) => {
+                    if let Some(Column::Sorted(_)) = self.columns.get(feature) {
+                        last_sorted = Some(feature);
+                    }
                     undrawn -= 1;
                     self.features.swap(undrawn, place);
                     if let Some(candidate) = candidate
@@ -436,7 +450,7 @@ impl<S: Sums> Grower<'_, S> {
         }
         let split = best.and_then(|(feature, candidate)| {
             let threshold = candidate.threshold(self.input.matrix.columns.get(feature)?)?;
-            Some(Split { feature, threshold, last_left: candidate.last_left })
+            Some(Split { feature, threshold, last_left: candidate.last_left, last_sorted })
         });
         (split, known + found)
     }
