@@ -39,6 +39,7 @@ need cc gcc
 need c++ g++
 need chromium chromium
 need zsh zsh
+need fish fish
 # Also has kill, which tests end processes with.
 need pgrep procps
 need git git

@@ -9,7 +9,10 @@ import { changeText } from "./table.js";
 /** How much of the past is looked at. */
 const DAYS = 90;
 
-/** Shows an asset in a section. `close` is called when the reader has seen enough. */
+/**
+ * Shows an asset in a section. `close` is called when the reader has seen enough. What could not be read leaves the
+ * section marked as unread.
+ */
 export async function showAsset(section, symbol, words, close, isWanted) {
   const { text } = words;
   const heading = element("h2", { id: "asset-heading", tabindex: -1 }, symbol);
@@ -21,19 +24,22 @@ export async function showAsset(section, symbol, words, close, isWanted) {
     section.dataset.symbol = symbol;
     section.replaceChildren(top);
   }
-  let parts;
+  let [parts, isRead] = [[], false];
   try {
     const [asset, history] = await Promise.all([readAsset(symbol), readHistory(symbol, DAYS)]);
     // What the reader chose stays when the same asset is shown anew.
     const kept = { model: sameAsset && section.querySelector("#chart-model")?.value, open: sameAsset && section.querySelector("details")?.open };
     heading.after(...lastClose(asset, words));
     parts = content(asset, history, kept, words);
+    isRead = history !== undefined;
   } catch (refused) {
     if (!(refused instanceof Refused)) throw refused;
-    const why = refused.status === 404 ? text.unknownAsset : text.cannotRead(refused.message);
+    isRead = refused.status === 404;
+    const why = isRead ? text.unknownAsset : text.cannotRead(refused.message);
     parts = [element("p", { class: "notice" }, why)];
   }
   if (!isWanted()) return;
+  section.toggleAttribute("data-unread", !isRead);
   const focused = section.contains(document.activeElement) ? document.activeElement.id : null;
   section.replaceChildren(top, ...parts);
   if (focused) document.getElementById(focused)?.focus();
@@ -51,9 +57,10 @@ function lastClose(asset, { text, price, day, daysAgo }) {
 
 function content(asset, history, kept, words) {
   const { text } = words;
+  // Of each model, like the history itself, undefined if it could not be read and null if there is none.
   const records = {};
-  for (const [name, version] of Object.entries(history?.versions ?? {})) {
-    records[name] = assetRecord(points(history.days, name).predicted, version);
+  for (const name of new Set([...Object.keys(asset.modelos), ...Object.keys(history?.versions ?? {})])) {
+    records[name] = history && (name in history.versions ? assetRecord(points(history.days, name).predicted, history.versions[name]) : null);
   }
   const failures = Object.entries(asset.falhas ?? {});
   const now = element("div", {}, element("h3", { id: "asset-predictions" }, text.predictions), predictionTable(asset, records, words),
@@ -71,7 +78,7 @@ function predictionTable(asset, records, words) {
     const moved = isClose && asset.ultimo_fechamento > 0 ? said.predicao / asset.ultimo_fechamento - 1 : null;
     return element("tr", {},
       element("th", { scope: "row" }, said.modelo,
-        element("span", { class: "small" }, fullRecord(records[said.modelo] ?? null, words, said.versao))),
+        element("span", { class: "small" }, fullRecord(records[said.modelo], words, said.versao))),
       element("td", {}, isClose ? price(said.predicao) : said.predicao === 1 ? text.rises : text.falls),
       element("td", {}, isClose ? (moved === null ? "—" : changeText(moved, change))
         : element("span", { class: said.predicao === 1 ? "up" : "down" }, chance(said.probabilidade))));
@@ -85,7 +92,7 @@ function predictionTable(asset, records, words) {
 
 function past(asset, history, records, kept, words) {
   const { text, day, error } = words;
-  if (!history) return [element("p", { class: "notice" }, text.noPast)];
+  if (!history) return [element("p", { class: "notice" }, history === null ? text.noPast : text.unreadPast)];
   const { days, versions } = history;
   const names = Object.keys(versions);
   const select = element("select", { id: "chart-model" }, ...names.map((name) => element("option", {}, name)));
@@ -102,7 +109,7 @@ function past(asset, history, records, kept, words) {
     return [
       chart(found, { ...words, axis: words.short, width, label, error: record?.error, unseenFrom }),
       legend(found, record, days.some((one) => isSeen(one.data, versions[model])), text),
-      element("figcaption", {}, `${model}: ${fullRecord(record ?? null, words)}`
+      element("figcaption", {}, `${model}: ${fullRecord(record, words)}`
         + (Number.isFinite(record?.share) ? ` · ${text.error} ${error(record.share)}` : "")),
     ];
   });

@@ -57,9 +57,17 @@ export async function readLack() {
   return status === "degraded" ? seconds ?? 0 : null;
 }
 
-/** An asset's past: which version of each model was asked, and what each said and what came, day by day; null if there is none. */
+/**
+ * An asset's past: which version of each model was asked, and what each said and what came, day by day; null if there
+ * is none, undefined if it could not be read: predictions are served without it.
+ */
 export async function readHistory(symbol, days) {
-  const history = await orNothing(answer(`symbol/${encodeURIComponent(symbol)}/historico?dias=${days}`));
+  const path = `symbol/${encodeURIComponent(symbol)}/historico?dias=${days}`;
+  const history = await orNothing(answer(path)).catch((refused) => {
+    if (refused instanceof Refused) return undefined;
+    throw refused;
+  });
+  if (history === undefined) return undefined;
   const models = Object.entries(history?.modelos ?? {});
   if (!models.length) return null;
   return { versions: Object.fromEntries(models.map(([name, { versao }]) => [name, versao])), days: byDay(history.modelos) };
@@ -84,7 +92,7 @@ export async function readEvaluations(names) {
 }
 
 const orNothing = (reading) => reading.catch((refused) => {
-  if (refused.status === 404 || refused.status === 503) return null;
+  if (refused.status === 404) return null;
   throw refused;
 });
 

@@ -168,6 +168,7 @@ async function tick() {
   // Neither a read that failed nor a backfill is followed by an event.
   if (state.trouble) refresh();
   else if (Date.now() - state.evaluated > RECORDS_AGE) judge();
+  if ("unread" in byId("asset").dataset) route();
   showAge();
   if (state.day !== today()) {
     state.day = today();
@@ -241,6 +242,7 @@ function route(moved = false) {
     showAsset(byId("asset"), asset, words, close, () => location.hash === hash);
   } else {
     delete byId("asset").dataset.symbol;
+    delete byId("asset").dataset.unread;
   }
   modelsInSight();
   if (!moved) return;

@@ -171,6 +171,13 @@ fn shells_understand_the_completions() {
     let asked = "source \"$1\"; COMP_WORDS=(scorer backf); COMP_CWORD=1; _scorer scorer backf scorer; echo \"$COMPREPLY\"";
     let offered = Command::new("bash").args(["-c", asked, "bash"]).arg(folder.path().join("bash")).output();
     assert_eq!(text(&offered.unwrap().stdout), "backfill\n");
+
+    let asked = "source $argv[1]; complete -C 'scorer backf'";
+    let offered =
+        Command::new("fish").args(["--no-config", "-c", asked]).arg(folder.path().join("fish")).output();
+    if let Ok(offered) = offered {
+        assert!(text(&offered.stdout).starts_with("backfill\t"), "{}", text(&offered.stderr));
+    }
 }
 
 #[test]

@@ -10,6 +10,9 @@ use crate::{server::without_predictions, store::Distant};
 
 const LIVE: &str = "document.querySelector('#live').dataset.state === 'live'";
 
+/// A minute passes in six tenths of a second.
+const QUICK: &str = "const slow = setInterval; setInterval = (work, time) => slow(work, time / 100);";
+
 fn serves(generation: u64) -> String {
     format!("document.querySelector('#table').dataset.generation === '{generation}'")
 }
@@ -41,9 +44,7 @@ async fn a_read_that_fails_is_told_and_tried_again_although_no_generation_follow
     let Some(browser) = installed() else { return };
     let server = Server::serving(many(1, 10)).await;
     let mut page = opened(&server, browser, "/painel", DESK).await;
-    // A minute passes in six tenths of a second.
-    let quick = "const slow = setInterval; setInterval = (work, time) => slow(work, time / 100);";
-    page.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": quick})).await;
+    page.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": QUICK})).await;
     page.command("Network.enable", json!({})).await;
     page.visit(&format!("http://{}/painel", server.address)).await;
     page.until(LIVE).await;
@@ -60,6 +61,31 @@ async fn a_read_that_fails_is_told_and_tried_again_although_no_generation_follow
     page.until(&format!("{trouble} === false")).await;
     assert_eq!(page.value(&format!("{SYMBOLS}.length")).await, 11);
     page.complaints.retain(|complaint| !complaint.contains("/painel/dados"));
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_past_that_cannot_be_read_takes_no_prediction_away_and_is_not_said_to_be_none() {
+    let Some(browser) = installed() else { return };
+    let server = with_past(many(1, 10)).await;
+    let mut page = opened(&server, browser, "/painel", DESK).await;
+    page.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": QUICK})).await;
+    page.command("Network.enable", json!({})).await;
+    page.command("Network.setBlockedURLs", json!({"urls": ["*/historico*", "*/models/*"]})).await;
+    page.visit(&format!("http://{}/painel#/ativo/BTC", server.address)).await;
+    page.until("document.querySelectorAll('#asset tbody tr').length === 5").await;
+    let said = page.value("document.querySelector('#asset').innerText").await;
+    let said = said.as_str().unwrap();
+    assert!(said.contains("Não foi possível ler o histórico") && said.contains("lendo acertos…"), "{said}");
+    // Beside an asset they are not in sight.
+    let heads = "document.querySelector('#table thead').textContent";
+    page.until(&format!("{heads}.includes('lendo acertos…')")).await;
+    page.command("Network.setBlockedURLs", json!({"urls": []})).await;
+    page.until("document.querySelector('#asset figure svg') !== null").await;
+    page.until("!document.querySelector('#asset').innerText.includes('lendo acertos…')").await;
+    page.until(&format!("{heads}.includes('acerto ')")).await;
+    page.complaints
+        .retain(|complaint| !["/historico", "/models/"].iter().any(|path| complaint.contains(path)));
     check(&page);
 }
 
