@@ -39,6 +39,8 @@ impl Drop for AtTheEnd<'_> {
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
+    /// Whether the program is the child of that child.
+    is_wrapped: bool,
     port: u16,
     log: TempDir,
 }
@@ -77,7 +79,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .unwrap();
-        let mut process = Self { name, child, port: 0, log };
+        let mut process = Self { name, child, is_wrapped: by.is_some(), port: 0, log };
         let begun = Instant::now();
         while process.port == 0 {
             assert!(begun.elapsed() < SOON && process.child.try_wait().unwrap().is_none(), "{process:?}");
@@ -174,7 +176,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if self.is_wrapped {
+            // Who kills a wrapper leaves the program running, and this one ends with its program.
+            let wrapper = self.child.id().to_string();
+            let _ = Command::new("pkill").args(["-KILL", "--parent", &wrapper]).status();
+        } else {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
