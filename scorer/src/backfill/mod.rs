@@ -1,7 +1,7 @@
 //! Scores every asset on every day of a range, and finds out how right the models were.
 //!
 //! * **For:** `scorer backfill --from … --to …`, by one process or by many that know nothing of each other.
-//! * **Comes in:** models and a feature table, as [`Engine::history`] chooses them. A row of the table only uses data
+//! * **Comes in:** models and a feature table, or candles, as [`Engine::history`] chooses them. A row of the table only uses data
 //!   to its own day, so each prediction is one that could have been made then.
 //! * **Goes out:** `predictions/{modelo}/{versao}/dt=YYYY-MM-DD/part-{part}-of-{parts}.parquet` (see [`Split::part`]),
 //!   and, when all shards are done, each asset's last days and each model's metrics by way of a [`HistoryStore`].

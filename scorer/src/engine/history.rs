@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use models::Model;
 use shared::{ModelName, ModelVersion, Object, ServedModel};
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
-use super::{Engine, Findings, ReloadError, choice, rows, source::Refusal};
+use super::{Engine, Findings, ReloadError, choice, rows};
 use crate::{
-    catalogue::{Catalogue, FEATURES, MODELS},
+    catalogue::{Catalogue, FEATURES, MODELS, RAW},
+    features::WriteError,
     tables::DatedTable,
 };
 
@@ -17,11 +19,11 @@ use crate::{
 pub struct Wanted {
     /// These versions; of none, those in force.
     pub models: Vec<(ModelName, ModelVersion)>,
-    /// The key of the feature table; of none, the one in force.
+    /// The key of the feature table, or `raw.csv`; of none, what is in force.
     pub table: Option<String>,
 }
 
-/// Models, and all rows of a feature table.
+/// Models, and all rows of a feature table or of the features of `raw.csv`.
 pub struct History {
     /// In the order of their names, and of a name by version.
     pub models: Vec<LoadedModel>,
@@ -46,8 +48,8 @@ pub enum HistoryError {
     /// What is in force cannot be found out.
     #[error(transparent)]
     Reload(#[from] ReloadError),
-    /// The bucket has no feature table that can be used.
-    #[error("the bucket has no usable feature table{0}")]
+    /// The bucket has neither a feature table nor candles of all assets that can be used.
+    #[error("the bucket has no usable feature table, and no usable raw.csv{0}")]
     NoTable(String),
     /// The bucket has no model that can be used.
     #[error("the bucket has no usable model{0}")]
@@ -68,6 +70,9 @@ pub enum HistoryError {
         /// Why.
         reason: String,
     },
+    /// The features of candles have no form as a table.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl Engine {
@@ -89,6 +94,8 @@ impl Engine {
         let served = self.served(state).await?;
         let mut listing = self.source.list(MODELS).await.map_err(ReloadError::from)?;
         let mut tables = self.source.list(FEATURES).await.map_err(ReloadError::from)?;
+        let candles = self.source.list(RAW).await.map_err(ReloadError::from)?;
+        tables.extend(candles.into_iter().filter(|object| object.key == RAW));
         tables.retain(|table| wanted.table.as_ref().is_none_or(|key| *key == table.key));
         listing.extend(tables);
         let catalogue = Catalogue::new(listing);
@@ -117,7 +124,7 @@ impl Engine {
                     version: version.clone(),
                 })?;
                 let read = choice::read(&self.source, name, &artifact).await;
-                models.push(read.map_err(|refusal| unusable(&artifact.object.key, refusal))?);
+                models.push(read.map_err(|refusal| unusable(&artifact.object.key, refusal.reason))?);
             }
             models
         };
@@ -127,21 +134,41 @@ impl Engine {
             return Err(HistoryError::Unusable { key: first.key, reason: first.reason });
         }
         let because = first.map(|first| format!(": {}: {}", first.key, first.reason)).unwrap_or_default();
-        let Some(table) = newest.as_ref().and_then(rows::Rows::table).cloned() else {
+        let Some(table) = newest.as_ref().and_then(rows::Rows::object).cloned() else {
             return Err(HistoryError::NoTable(because));
         };
         if models.is_empty() {
             return Err(HistoryError::NoModel(because));
         }
         let limits = self.source.settings().table_limits.clone();
-        let rows = self.source.read_table(&table, move |content| DatedTable::from_parquet(content, &limits));
-        let rows = rows.await.map_err(|refusal| unusable(&table.key, refusal))?;
+        let rows = if table.key == RAW {
+            self.rows_of_candles(&table).await?
+        } else {
+            let read = move |content| DatedTable::from_parquet(content, &limits);
+            let rows = self.source.read_table(&table, read).await;
+            rows.map_err(|refusal| unusable(&table.key, refusal.reason))?
+        };
         let loaded =
             |in_force: choice::InForce| LoadedModel { served: in_force.served, model: in_force.model };
         Ok(History { models: models.into_iter().map(loaded).collect(), table, rows })
     }
+
+    /// The rows of the feature table that candles come to, by way of the file that it would be in the bucket.
+    async fn rows_of_candles(&self, candles: &Object) -> Result<DatedTable, HistoryError> {
+        let features = self.features(candles).await;
+        let features = features.map_err(|error| unusable(&candles.key, error.reason))?;
+        let written = spawn_blocking(move || {
+            let mut table = Vec::new();
+            features.write_parquet(&mut table).map(|()| table)
+        });
+        let table = written.await.map_err(ReloadError::from)??;
+        let limits = self.source.settings().table_limits.clone();
+        let read = spawn_blocking(move || DatedTable::from_parquet(table, &limits));
+        let read = read.await.map_err(ReloadError::from)?;
+        read.map_err(|error| unusable(&candles.key, error.to_string()))
+    }
 }
 
-fn unusable(key: &str, refusal: Refusal) -> HistoryError {
-    HistoryError::Unusable { key: key.to_owned(), reason: refusal.reason }
+fn unusable(key: &str, reason: String) -> HistoryError {
+    HistoryError::Unusable { key: key.to_owned(), reason }
 }

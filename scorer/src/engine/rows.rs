@@ -23,7 +23,7 @@ use super::{
     source::{Refusal, Source},
 };
 use crate::{
-    catalogue::{Catalogue, DATA, FEATURES},
+    catalogue::{Catalogue, DATA},
     events,
     features::{self, Features, LIMITS, read_raw},
     tables::{AssetRow, NewestRows, newest_row_of_csv},
@@ -43,11 +43,6 @@ impl Rows {
     /// Whether these are the very same rows.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.rows, &other.rows)
-    }
-
-    /// The feature table that they are from; nothing where they are from candles or tables of single assets.
-    pub(super) fn table(&self) -> Option<&Object> {
-        self.object().filter(|object| object.key.starts_with(FEATURES))
     }
 
     /// The table or the candles that they are from; nothing where each asset has a table of its own.

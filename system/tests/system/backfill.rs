@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     process::{Process, program, wait_until},
     proxy::{Fault, Proxy},
-    system::{System, address, expected},
+    system::{System, TABLE, address, expected, sample},
 };
 
 const MODELS: [&str; 5] =
@@ -202,6 +202,51 @@ fn a_day_has_the_parts_of_one_split_however_it_was_split_before_and_whoever_is_k
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
+/// Numbers by where they are, and the rest as it is.
+fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found));
+        }
+        Value::Array(values) => {
+            values
+                .iter()
+                .enumerate()
+                .for_each(|(place, value)| leaves(value, &format!("{path}/{place}"), found));
+        }
+        value => found.push((path.to_owned(), value.clone())),
+    }
+}
+
+#[test]
+fn candles_are_scored_as_the_table_that_they_come_to() {
+    let system = System::sample();
+    assert!(start(&system, &[], &[]).wait_with_output().unwrap().status.success());
+    let api = system.api();
+    wait_until("the predictions", || api.get("/health").0 == 200);
+    let backfilled = || {
+        let output = start(&system, &RANGE, &[]).wait_with_output().unwrap();
+        assert_eq!(line(&output, "shard done").unwrap()["skipped"], false, "{output:?}");
+        let mut found = Vec::new();
+        leaves(&told(&api), "", &mut found);
+        found
+    };
+    let of_table = backfilled();
+    system.remove(TABLE);
+    system.put("raw.csv", &sample("raw.csv"));
+    let of_candles = backfilled();
+    assert_eq!(of_table.len(), of_candles.len());
+    for ((path, one), (other_path, other)) in of_table.iter().zip(&of_candles) {
+        assert_eq!(path, other_path);
+        match (one.as_f64(), other.as_f64()) {
+            (Some(one), Some(other)) => {
+                assert!((one - other).abs() <= 1e-9 * one.abs(), "{path}: {one} {other}");
+            }
+            _ => assert_eq!(one, other, "{path}"),
+        }
+    }
+}
+
 #[test]
 fn a_backfill_that_cannot_be_done_says_why_and_fails() {
     let system = System::empty();
@@ -211,7 +256,7 @@ fn a_backfill_that_cannot_be_done_says_why_and_fails() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
         assert!(log.contains(reason), "{arguments:?}: {log}");
     };
-    failed(&RANGE, 1, "the bucket has no usable feature table");
+    failed(&RANGE, 1, "the bucket has no usable feature table, and no usable raw.csv");
     failed(&[&RANGE[..], &["--shards", "10"]].concat(), 2, "needs --shard");
     failed(&[&RANGE[..], &["--shards", "2", "--shard", "2"]].concat(), 2, "0 to 1 expected");
     failed(&["--from", "2025-02-20", "--to", "2025-02-19"], 2, "is before the first");

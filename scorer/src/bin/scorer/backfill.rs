@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
     /// A model to ask, whether or not it is in force; may be given several times. Those in force without it.
     #[arg(long = "model", value_name = "NAME@VERSION", requires = "from")]
     models: Vec<Version>,
-    /// The key of the feature table; the one in force without it. Naming it keeps a run of many shards together when a
-    /// newer table comes meanwhile.
+    /// The key of the feature table, or raw.csv; what is in force without it. Naming it keeps a run of many shards
+    /// together when a newer table comes meanwhile.
     #[arg(long, value_name = "KEY", requires = "from")]
     table: Option<String>,
     /// Into how many shards the work is split, each done by a process of its own.
