@@ -251,6 +251,14 @@ impl Ledger<'_> {
         self.connections.ask(&what, Request::Transaction(transaction)).await
     }
 
+    /// Whether there was anything to forget.
+    pub(crate) async fn forget_withdrawn(&self) -> Result<bool, StoreError> {
+        let key = self.keys.withdrawn();
+        let mut remove = cmd("DEL");
+        remove.arg(&key);
+        self.connections.ask(&format!("removing {key}"), Request::Command(remove)).await
+    }
+
     /// Whether the pointer was moved; it is not if it has been moved meanwhile.
     pub(crate) async fn roll_back(
         &self,

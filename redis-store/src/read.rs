@@ -26,16 +26,10 @@ impl Inner {
             let Some(generation) = self.get::<u64>(&pointer).await?.map(Generation) else {
                 return Ok(None);
             };
-            let key = self.keys.summary(generation);
-            let what = format!("reading {key}");
-            match self.get::<Bytes>(&key).await? {
-                Some(json) => {
-                    let summary = serde_json::from_slice(&json);
-                    return summary.map(|summary| Some(Arc::new(summary))).map_err(|error| {
-                        self.connections.error(&what, &format_args!("not a summary: {error}"))
-                    });
-                }
+            match self.summary(generation).await? {
+                Some(summary) => return Ok(Some(Arc::new(summary))),
                 None if missing == Some(generation) => {
+                    let what = format!("reading {}", self.keys.summary(generation));
                     let gone = format!("it is gone although {pointer} names it");
                     return Err(self.connections.error(&what, &gone));
                 }
@@ -43,6 +37,14 @@ impl Inner {
             }
         }
         Err(self.connections.error(&format!("reading {pointer}"), &"it moves faster than it can be followed"))
+    }
+
+    pub(crate) async fn summary(&self, generation: Generation) -> Result<Option<Summary>, StoreError> {
+        let key = self.keys.summary(generation);
+        let Some(json) = self.get::<Bytes>(&key).await? else { return Ok(None) };
+        serde_json::from_slice(&json).map(Some).map_err(|error| {
+            self.connections.error(&format!("reading {key}"), &format_args!("not a summary: {error}"))
+        })
     }
 
     pub(crate) async fn get<T: FromRedisValue>(&self, key: &str) -> Result<Option<T>, StoreError> {

@@ -34,8 +34,8 @@ pub(crate) struct Inner {
 /// Nothing was rolled back.
 #[derive(Debug, Error)]
 pub enum RollbackError {
-    /// No earlier generation is there any more.
-    #[error("no generation is kept before the current one")]
+    /// No earlier generation is there any more that predicts something.
+    #[error("no generation with predictions is kept before the current one")]
     NothingKept,
     /// The store failed.
     #[error(transparent)]
@@ -62,10 +62,11 @@ impl RedisStore {
     /// Makes the newest generation before the current one that is kept the current one, at once, and removes the one
     /// that was. It is for an operator who sees that what was published last is wrong: publications that began
     /// earlier are refused, [`confirm`](PredictionStore::confirm) holds for what was taken back, and the next
-    /// publication ends that.
+    /// publication ends that, or [`end_rollback`](Self::end_rollback). A generation without predictions, such as that of
+    /// a bucket that was empty still, is passed over: going back to it would be an outage.
     ///
     /// # Errors
-    /// No earlier generation is there as a whole, or the servers could not be reached.
+    /// No earlier generation with predictions is there as a whole, or the servers could not be reached.
     pub async fn rollback(&self) -> Result<Generation, RollbackError> {
         for _ in 0..ROLLBACK_TRIES {
             let state = self.inner.ledger().state().await?;
@@ -77,7 +78,9 @@ impl RedisStore {
             };
             let mut target = None;
             for (generation, entry) in state.kept.range(..from).rev() {
-                if self.inner.renew(*generation, entry.shards).await? {
+                if self.inner.renew(*generation, entry.shards).await?
+                    && self.inner.summary(*generation).await?.is_some_and(|summary| summary.has_predictions())
+                {
                     target = Some(*generation);
                     break;
                 }
@@ -91,6 +94,15 @@ impl RedisStore {
         }
         let what = format!("rolling back {}", self.inner.keys.current());
         Err(self.inner.connections.error(&what, &"it moves faster than it can be read").into())
+    }
+
+    /// Lets what was [taken back](Self::rollback) be published again, and says whether anything was. Whoever scores the
+    /// bucket next does.
+    ///
+    /// # Errors
+    /// The servers could not be reached.
+    pub async fn end_rollback(&self) -> Result<bool, StoreError> {
+        self.inner.ledger().forget_withdrawn().await
     }
 }
 

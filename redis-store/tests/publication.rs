@@ -211,6 +211,28 @@ async fn a_rollback_passes_over_what_is_no_longer_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_passes_over_what_predicts_nothing() {
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    _ = publish(&store, 0, 1.5).await;
+    _ = publish(&store, 28, 2.5).await;
+    assert!(matches!(store.rollback().await, Err(RollbackError::NothingKept)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_can_be_published_again_once_the_rollback_is_ended() {
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    assert!(!store.end_rollback().await.unwrap());
+    let [first, second] = [publish(&store, 28, 1.5).await, publish(&store, 28, 2.5).await];
+    assert_eq!(store.rollback().await.unwrap(), first.generation);
+    assert_eq!(store.confirm(Digest::of(&second)).await.unwrap(), Some(first.generation));
+    assert!(store.end_rollback().await.unwrap());
+    assert_eq!(store.confirm(Digest::of(&second)).await.unwrap(), None, "it has to be published");
+    assert_eq!(store.confirm(Digest::of(&first)).await.unwrap(), Some(first.generation));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_grow_over_a_server_that_has_lost_everything() {
     let mut server = RedisServer::start();
     let store = store(&server).await;

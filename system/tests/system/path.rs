@@ -231,16 +231,24 @@ fn a_generation_that_was_taken_back_stays_away_until_something_new_comes() {
     let mut variables = system.variables();
     variables.retain(|(name, _)| *name == "REDIS_URL");
     let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("scorer");
-    let rollback =
-        || std::process::Command::new(&program).arg("rollback").envs(variables.clone()).output().unwrap();
-    let output = rollback();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rollback = |flags: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        let output = command.arg("rollback").args(flags).envs(variables.clone()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    rollback(&[]);
     wait_until("the version before", || api.version("regressor_lin").as_deref() == Some(VERSION));
     // A look at the bucket does not undo it.
     assert_eq!(api.get("/reload").0, 200);
     assert_eq!(api.version("regressor_lin").as_deref(), Some(VERSION));
     system.put("models/regressor_new_20250801-0000.joblib", &sample(GBR));
     wait_until("something new", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
+
+    rollback(&[]);
+    wait_until("the generation before", || api.version("regressor_new").is_none());
+    rollback(&["--undo"]);
+    assert_eq!(api.get("/reload").0, 200);
+    wait_until("the newer generation", || api.version("regressor_new").is_some());
 }
 
 /// Uploads are answered for within a second, also on a busy machine.

@@ -72,7 +72,8 @@ enum Command {
     Backfill(Box<backfill::Arguments>),
     /// Serves the generation before the current one again.
     ///
-    /// It stays until a worker has something new to publish.
+    /// It stays until a worker has something new to publish, or --undo lets it publish the newer one again. Generations
+    /// without predictions are passed over.
     #[cfg(feature = "worker")]
     #[command(after_help = EXIT_CODES)]
     Rollback(rollback::Arguments),
@@ -121,8 +122,8 @@ struct Score {
     /// The bucket: a folder with models/ and features/ in it.
     #[arg(long, value_name = "DIR", env = "BUCKET_DIR")]
     bucket: PathBuf,
-    /// An asset to print, in any case; may be given several times. All assets without it.
-    #[arg(long = "ativo", value_name = "ATIVO")]
+    /// An asset to print, in any case; may be given several times, or as A,B. All assets without it.
+    #[arg(long = "ativo", value_name = "ATIVO", value_delimiter = ',')]
     assets: Vec<Asset>,
     /// A table, or one documented /symbol answer a line as JSON [default: table on a terminal, else json].
     #[arg(long, value_name = "FORMAT")]
@@ -182,7 +183,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "worker")]
         Command::Rollback(arguments) => {
             let begun = arguments.logging.begin(io::stderr);
-            begun.and_then(|()| serve(rollback::roll_back(&arguments.redis)))
+            begun.and_then(|()| serve(rollback::run(&arguments)))
         }
         Command::Score(arguments) => score(&arguments, progress),
         Command::Inspect(arguments) => print_inspection(&arguments, &progress),

@@ -13,6 +13,10 @@ use crate::logging::Logging;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// Let what was taken back be published again instead: by a worker when it next compares bucket and store (within
+    /// RECONCILE_INTERVAL), by POST /reload or `scorer backfill` at once.
+    #[arg(long)]
+    undo: bool,
     #[command(flatten)]
     pub(crate) redis: Redis,
     #[command(flatten)]
@@ -47,10 +51,29 @@ impl Redis {
     }
 }
 
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    if arguments.undo { undo(&arguments.redis).await } else { roll_back(&arguments.redis).await }
+}
+
+/// Ends what [`roll_back`] began.
+async fn undo(redis: &Redis) -> anyhow::Result<Exit> {
+    let store = RedisStore::connect(redis.settings()?).await;
+    let said = if store.end_rollback().await? {
+        "what was taken back is published again when the bucket is next looked at: POST /reload or `scorer backfill` do at once"
+    } else {
+        "nothing is taken back"
+    };
+    writeln!(io::stdout(), "{said}")?;
+    Ok(Exit::Done)
+}
+
 /// Makes the generation before the current one the current one, until a worker has something new to publish.
-pub(crate) async fn roll_back(redis: &Redis) -> anyhow::Result<Exit> {
+async fn roll_back(redis: &Redis) -> anyhow::Result<Exit> {
     let store = RedisStore::connect(redis.settings()?).await;
     let generation = store.rollback().await?;
-    writeln!(io::stdout(), "generation {generation} is served again, until something new is published")?;
+    writeln!(
+        io::stdout(),
+        "generation {generation} is served again, until something new is published or --undo"
+    )?;
     Ok(Exit::Done)
 }
