@@ -124,6 +124,20 @@ pub enum BackfillError {
     /// There is nothing to score, or nothing to score it with.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The range has no row, so that nothing would be known of any model.
+    #[error("{key:?} has no row from {from} to {to}: its days are {first} to {last}")]
+    NoRows {
+        /// The table.
+        key: String,
+        /// The first day that was asked for.
+        from: Date,
+        /// The last one.
+        to: Date,
+        /// The first day of the table.
+        first: Date,
+        /// The last one.
+        last: Date,
+    },
     /// The bucket could not be read or written.
     #[error(transparent)]
     Objects(#[from] ObjectError),
@@ -178,6 +192,7 @@ impl Backfill {
     /// As [`BackfillError`] says. What was published before is untouched, or replaced in part by the same run.
     pub async fn run(&self, settings: &Settings) -> Result<Done, BackfillError> {
         let history = Arc::new(self.engine.history(&settings.wanted).await?);
+        check_range(settings, &history)?;
         let run = run_id(settings, &history);
         let shard = settings.split.shard();
         let prefix = format!("{PREDICTIONS}_backfill/{run}/");
@@ -356,6 +371,17 @@ impl Backfill {
         tracing::info!(%run, assets = histories.len(), models = records.len(), "history and metrics published");
         Ok(())
     }
+}
+
+/// All shards together must have a row: a range that was mistyped would publish that nothing is known of any model.
+fn check_range(settings: &Settings, history: &History) -> Result<(), BackfillError> {
+    let Settings { from, to, .. } = *settings;
+    let days = || history.rows.rows().iter().map(|row| row.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else { return Ok(()) };
+    if days().any(|day| (from..=to).contains(&day)) {
+        return Ok(());
+    }
+    Err(BackfillError::NoRows { key: history.table.key.clone(), from, to, first, last })
 }
 
 fn sign(prefix: &str, shard: u32) -> String {

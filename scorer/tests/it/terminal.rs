@@ -57,6 +57,7 @@ fn the_exit_code_tells_done_from_failed_from_wrong_and_the_reason_what_to_do() {
         (&[&["features", &model, "--out", "x.parquet"]], 1, "tip: a raw.csv has a header"),
         (&[&["rollback"], &nowhere], 1, "tip: --redis-url or REDIS_URL says where Redis is"),
         (&[&["backfill", "--bucket", sample], &nowhere], 1, "tip: --redis-url or REDIS_URL"),
+        (&[&["backfill", "--bucket", sample], &days, &nowhere], 1, "tip: --redis-url or REDIS_URL"),
         (&[&worker, &["--metrics-port", &taken]], 1, "tip: another program serves there"),
         (&[&["retrain", "--bucket", empty]], 1, "neither a feature table nor a raw.csv"),
         (&[], 2, "Usage: scorer"),

@@ -261,8 +261,14 @@ fn a_backfill_that_cannot_be_done_says_why_and_fails() {
     failed(&[&RANGE[..], &["--shards", "2", "--shard", "2"]].concat(), 2, "0 to 1 expected");
     failed(&["--from", "2025-02-20", "--to", "2025-02-19"], 2, "is before the first");
     failed(&["--from", "2025-02-20"], 2, "--to");
+    failed(&["--from", "2025-2-20", "--to", "2025-02-20"], 2, "YYYY-MM-DD");
     failed(&[&RANGE[..], &["--model", "regressor_rf"]].concat(), 2, "NAME@VERSION");
     let system = System::sample();
+    let mistyped = start(&system, &["--from", "2030-07-01", "--to", "2030-07-05"], &[]);
+    let output = mistyped.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && log.contains("has no row from 2030-07-01"), "{log}");
+    assert!(system.keys("predictions/").is_empty(), "{log}");
     let unknown = [&RANGE[..], &["--model", "regressor_rf@20200101-0000"]].concat();
     let output = start(&system, &unknown, &[]).wait_with_output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use scorer::{InspectError, ReloadError, backfill::BackfillError, features::FileError};
+use scorer::{HistoryError, InspectError, ReloadError, backfill::BackfillError, features::FileError};
 use shared::{ObjectError, Snapshot, StoreError, terminal};
 
 /// How many assets are named to somebody who asked for another one.
@@ -57,8 +57,16 @@ fn on_objects(error: &ObjectError) -> Option<&'static str> {
 
 /// An error of the bucket, also where another error shows it in its own place and so leaves it out of the causes.
 fn objects<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ObjectError> {
-    match (cause.downcast_ref(), cause.downcast_ref()) {
+    match (reload(cause), cause.downcast_ref()) {
         (Some(ReloadError::Objects(error)), _) | (_, Some(BackfillError::Objects(error))) => Some(error),
+        _ => cause.downcast_ref(),
+    }
+}
+
+/// The same of a reload.
+fn reload<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ReloadError> {
+    match cause.downcast_ref() {
+        Some(BackfillError::History(HistoryError::Reload(error))) => Some(error),
         _ => cause.downcast_ref(),
     }
 }
@@ -70,7 +78,7 @@ fn is_of_the_store(cause: &(dyn Error + 'static)) -> bool {
         return true;
     }
     cause.is::<StoreError>()
-        || matches!(cause.downcast_ref(), Some(ReloadError::Predictions(_)))
+        || matches!(reload(cause), Some(ReloadError::Predictions(_)))
         || matches!(cause.downcast_ref(), Some(BackfillError::Store(_)))
 }
 

@@ -25,10 +25,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     bucket: Option<PathBuf>,
     /// The first day to score; without --from and --to, everything is scored once as it is now, and published.
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "to")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "to", value_parser = day)]
     from: Option<Date>,
     /// The last day to score.
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "from")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "from", value_parser = day)]
     to: Option<Date>,
     /// A model to ask, whether or not it is in force; may be given several times. Those in force without it.
     #[arg(long = "model", value_name = "NAME@VERSION", requires = "from")]
@@ -65,6 +65,10 @@ impl FromStr for Version {
         let name = name.parse().map_err(|error| said(&error))?;
         Ok(Self(name, version.parse().map_err(|error| said(&error))?))
     }
+}
+
+fn day(text: &str) -> Result<Date, &'static str> {
+    text.parse().map_err(|_| "a day as YYYY-MM-DD expected")
 }
 
 /// Works until it is done, or told to end: what was done until then stays, and is not done again.
@@ -109,7 +113,9 @@ async fn work(arguments: Arguments, progress: Progress) -> anyhow::Result<Exit> 
         let generation = reload.snapshot.generation;
         match reload.publication {
             Publication::Published => tracing::info!(%generation, "everything was scored and published"),
-            Publication::Unchanged => tracing::info!(%generation, "what is served is what the bucket gives"),
+            Publication::Unchanged => {
+                tracing::info!(%generation, "nothing new to publish, what is served stays")
+            }
             Publication::Superseded => tracing::info!("another process has published a later state"),
         }
         return Ok(Exit::Done);
