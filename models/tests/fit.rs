@@ -323,6 +323,14 @@ fn what_cannot_be_fitted_is_an_error_that_says_why() {
         result.map(drop).unwrap_err().to_string()
     };
     let values = || Target::Values(target.clone());
+    let forest = |forest| Specification::new(Algorithm::RandomForestRegressor(forest));
+    let many = RandomForestRegressor {
+        max_samples: Some(Amount::Count(100_000_000_000)),
+        n_estimators: 1,
+        ..RandomForestRegressor::default()
+    };
+    let expected = "max_samples = 100000000000, and of 20 rows at most 200 are drawn";
+    assert_eq!(error(forest(many), values()), expected);
     assert_eq!(error(linear(), Target::Values(vec![1.0])), "1 targets for 20 rows");
     assert_eq!(error(linear(), rise(&target)), "LinearRegression is fitted to values");
     let mut missing = target.clone();

@@ -15,6 +15,12 @@ use crate::tree::Tree;
 /// Sums over classes are held in arrays of fixed length.
 pub(super) const MOST_CLASSES: usize = 64;
 
+/// `max_samples` as a number may be of a table with more rows than this one.
+const MOST_DRAWN_PER_ROW: usize = 10;
+
+/// 100 trees of a million rows; they take some 5 GB while they grow.
+const MOST_LEAVES: usize = 100_000_000;
+
 /// What a forest is fitted to.
 pub(super) enum ForestTarget<'a> {
     Values(&'a [f64]),
@@ -63,16 +69,15 @@ fn grow_all<S: Sums>(
     width: usize,
     sample: impl Fn(usize, f64) -> (S, f64) + Sync,
 ) -> Result<Vec<Tree>, FitError> {
+    let count = drawn_count(parameters.max_samples, matrix.rows, weights);
+    check_size(parameters, matrix.rows, count)?;
     let mut random = RandomState::new(parameters.random_state.unwrap_or_default());
     let seeds: Vec<u32> = (0..parameters.n_estimators).map(|_| random.seed()).collect();
     // What `numpy.random.choice` draws from, where rows are weighted.
     let shares = weights.filter(|_| parameters.bootstrap).map(Shares::of);
     let tree = |seed: u32| {
         let drawn: Vec<f64> = match (parameters.bootstrap, weights) {
-            (true, _) => {
-                let count = drawn_count(parameters.max_samples, matrix.rows, weights);
-                bootstrap(seed, matrix.rows, count, shares.as_ref())
-            }
+            (true, _) => bootstrap(seed, matrix.rows, count, shares.as_ref()),
             (false, Some(weights)) => weights.to_vec(),
             (false, None) => vec![1.0; matrix.rows],
         };
@@ -107,6 +112,21 @@ fn grow_all<S: Sums>(
         grow(&limits, &samples).into_tree().map_err(FitError::Tree)
     };
     seeds.into_par_iter().map(tree).collect()
+}
+
+/// Hyper-parameters also come from artifacts: what a fit takes must follow from the rows.
+fn check_size(parameters: &ForestParameters, rows: usize, drawn: usize) -> Result<(), FitError> {
+    let most = MOST_DRAWN_PER_ROW.saturating_mul(rows);
+    if drawn > most {
+        return Err(FitError::TooManySamples { count: drawn, rows, most });
+    }
+    let growth = &parameters.growth;
+    let by_depth = growth.max_depth.and_then(|depth| 1_usize.checked_shl(u32::try_from(depth).ok()?));
+    let leaves = [Some(rows), by_depth, growth.max_leaf_nodes].into_iter().flatten().min().unwrap_or(rows);
+    if parameters.n_estimators.saturating_mul(leaves) > MOST_LEAVES {
+        return Err(FitError::TooManyLeaves { trees: parameters.n_estimators, leaves, most: MOST_LEAVES });
+    }
+    Ok(())
 }
 
 /// How many rows a tree draws (`_get_n_samples_bootstrap`, `sklearn/ensemble/_bootstrap.py`).

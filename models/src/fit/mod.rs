@@ -213,6 +213,26 @@ pub enum FitError {
     /// Rows are counted with 32 bits.
     #[error("more than 4294967295 rows")]
     TooManyRows,
+    /// Each tree would draw many times more rows than there are.
+    #[error("max_samples = {count}, and of {rows} rows at most {most} are drawn")]
+    TooManySamples {
+        /// How many were to be drawn.
+        count: usize,
+        /// How many rows there are.
+        rows: usize,
+        /// How many may be drawn.
+        most: usize,
+    },
+    /// A forest that would not fit into memory.
+    #[error("{trees} trees of up to {leaves} leaves each are more than {most} leaves together")]
+    TooManyLeaves {
+        /// How many trees.
+        trees: usize,
+        /// How many leaves each may have.
+        leaves: usize,
+        /// How many there may be together.
+        most: usize,
+    },
     /// Newton's method did not arrive.
     #[error("logistic regression did not converge in {0} iterations")]
     NoConvergence(usize),
