@@ -39,7 +39,7 @@ use std::{
     time::Instant,
 };
 
-use jiff::{Span, Timestamp, civil::Date};
+use jiff::{SignedDuration, Span, Timestamp, civil::Date};
 use linfa::{DatasetBase, ParamGuard, traits::Fit};
 use models::{
     Column, InexpressibleError, Model, PredictError, Table,
@@ -61,6 +61,9 @@ use crate::{
 
 /// The splits of the training job, of which the last one is used.
 const SPLITS: usize = 5;
+
+/// On fewer rows chance decides which of two models is better.
+const LEAST_ROWS: usize = 30;
 
 /// By which part a challenger may be worse where nothing else is said.
 pub const DEFAULT_MARGIN: f64 = 0.02;
@@ -199,6 +202,21 @@ pub enum ChallengeError {
     /// Too few rows to be split.
     #[error("{0} rows are too few to be compared on")]
     TooFewRows(usize),
+    /// The data have lost rows: both sides of a comparison would be fitted to what is left, and neither is what the model
+    /// in force is.
+    #[error(
+        "the data have {rows} rows, less than half of the {before} of an earlier comparison; `scorer retrain` compares \
+         all the same"
+    )]
+    Shrunk {
+        /// How many rows there are.
+        rows: usize,
+        /// How many there were.
+        before: usize,
+    },
+    /// Another version came into force while the challenger was fitted.
+    #[error("version {0} came into force meanwhile")]
+    Overtaken(ModelVersion),
     /// Rows without a target, or without a day.
     #[error("the rows lack the column {0:?}")]
     MissingColumn(&'static str),
@@ -222,6 +240,22 @@ pub enum ChallengeError {
     /// A mistake of the program.
     #[error("fitting crashed")]
     Crashed,
+}
+
+/// A model was not retrained.
+#[derive(Debug, Error)]
+enum RetrainError {
+    #[error(transparent)]
+    Challenge(#[from] ChallengeError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+impl RetrainError {
+    /// Whether it may succeed with the same data.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Object(_) | Self::Challenge(ChallengeError::Overtaken(_)))
+    }
 }
 
 /// Something could not be left in the bucket.
@@ -320,7 +354,8 @@ fn challenged(challenge: Challenge<'_>, rows: &TrainingRows) -> Result<Challenge
     let features = Table::new(features.map(|(name, column)| (name, column.clone())))?;
 
     let splits = TimeSeriesSplit::new(SPLITS).split(features.rows());
-    let (before, last) = splits.last().ok_or(ChallengeError::TooFewRows(features.rows()))?;
+    let last = splits.last().filter(|(_, last)| last.len() >= LEAST_ROWS);
+    let (before, last) = last.ok_or(ChallengeError::TooFewRows(features.rows()))?;
     let held_out = (features.slice(last.clone()), target.slice(last.clone()));
     let fitted = |version: &ModelVersion, specification: &Specification, rows: usize| {
         let dataset = DatasetBase::new(features.slice(0..rows), target.slice(0..rows));
@@ -462,10 +497,22 @@ pub async fn write(
         .expect("a struct of texts and numbers has a JSON form");
     // First, so that it is there when the artifact is found.
     bucket.put(&comparison_key(name, version), comparison.into()).await?;
-    if let Some(artifact) = challenged.artifact {
-        bucket.put(&artifact_key(name, version), artifact.into()).await?;
+    let Some(artifact) = challenged.artifact else { return Ok(()) };
+    let written = bucket.put(&artifact_key(name, version), artifact.into()).await;
+    if written.is_err() {
+        // Or else these data would count as compared, and nothing would have come of it.
+        bucket.delete(&comparison_key(name, version)).await?;
     }
-    Ok(())
+    written
+}
+
+/// The version of a challenger that is fitted now: later than that of the model in force, whatever clock that was made by.
+#[must_use]
+pub fn next_version(in_force: Option<&ModelVersion>) -> ModelVersion {
+    let now = Timestamp::now();
+    let after =
+        in_force.and_then(|version| version.trained_at().checked_add(SignedDuration::from_secs(1)).ok());
+    ModelVersion::from_upload(after.map_or(now, |after| after.max(now)))
 }
 
 /// Retrains in the background, and writes features back.
@@ -506,8 +553,11 @@ impl Retrainer {
                 && seen.as_ref() != Some(&data.object)
             {
                 seen = Some(data.object.clone());
-                if let Err(error) = self.see_to(&current, data, &mut compared).await {
-                    events::TrainingDataFailed { error: &error }.emit();
+                match self.see_to(&current, data, &mut compared).await {
+                    Ok(true) => {}
+                    // After the next reload.
+                    Ok(false) => seen = None,
+                    Err(error) => events::TrainingDataFailed { error: &error }.emit(),
                 }
             }
             if in_force.changed().await.is_err() {
@@ -518,13 +568,13 @@ impl Retrainer {
     }
 
     /// `compared` has the days until when models were compared here: what was written of it need not have come back
-    /// by way of the bucket yet.
+    /// by way of the bucket yet. False if there is something left that trying again may help.
     async fn see_to(
         &self,
         current: &InForce,
         data: &Data,
         compared: &mut BTreeMap<ModelName, Date>,
-    ) -> Result<(), DataError> {
+    ) -> Result<bool, DataError> {
         let is_known =
             |model: &ModelInForce| compared.get(&model.served.name).is_some_and(|until| *until >= data.until);
         let due: Vec<(&ModelInForce, &Plan)> = current
@@ -539,7 +589,7 @@ impl Retrainer {
         let to_be_written =
             self.write_features && data.are_candles() && !current.tables.iter().any(is_written);
         if due.is_empty() && !to_be_written {
-            return Ok(());
+            return Ok(true);
         }
         let rows = if data.are_candles() {
             let features = Arc::new(self.engine.features(&data.object).await?);
@@ -547,25 +597,41 @@ impl Retrainer {
                 self.write_back(&features).await;
             }
             if due.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             TrainingRows::of(&features, &data.object.key)?
         } else {
             self.engine.training_rows(&data.object).await?
         };
         let rows = Arc::new(rows);
+        let mut is_done = true;
         for (model, plan) in due {
-            if self.retrain(model, plan, &rows).await {
-                compared.insert(model.served.name.clone(), data.until);
+            let name = &model.served.name;
+            match self.retrain(model, plan, &rows).await {
+                Ok(()) => _ = compared.insert(name.clone(), data.until),
+                Err(error) => {
+                    is_done &= !error.may_pass();
+                    events::RetrainingFailed { model: name, error: &error }.emit();
+                }
             }
         }
-        Ok(())
+        Ok(is_done)
     }
 
-    /// Whether a challenger was compared and what came of it is in the bucket.
-    async fn retrain(&self, model: &ModelInForce, plan: &Plan, rows: &Arc<TrainingRows>) -> bool {
+    /// Compares a challenger with the model in force, and leaves what came of it in the bucket.
+    async fn retrain(
+        &self,
+        model: &ModelInForce,
+        plan: &Plan,
+        rows: &Arc<TrainingRows>,
+    ) -> Result<(), RetrainError> {
         let (begun, name) = (Instant::now(), model.served.name.clone());
-        let version = ModelVersion::from_upload(Timestamp::now());
+        let (found, before) = (rows.table.rows(), model.compared_rows);
+        if found < before / 2 {
+            return Err(ChallengeError::Shrunk { rows: found, before }.into());
+        }
+        let challenged_version = model.served.version.clone();
+        let version = next_version(Some(&challenged_version));
         let (model, plan, rows) = (model.clone(), plan.clone(), Arc::clone(rows));
         let fitted = spawn_blocking(move || {
             let challenge = Challenge {
@@ -577,22 +643,18 @@ impl Retrainer {
             };
             in_pool_of_its_own(|| self::challenge(challenge, &rows))
         });
-        let challenged = match fitted.await.unwrap_or(Err(ChallengeError::Crashed)) {
-            Ok(challenged) => challenged,
-            Err(error) => {
-                events::RetrainingFailed { model: &name, error: &error }.emit();
-                return false;
-            }
-        };
-        let comparison = challenged.comparison.clone();
-        let written = write(&*self.bucket, &name, challenged).await;
-        match &written {
-            Ok(()) => {
-                events::Retrained { model: &name, comparison: &comparison, took: begun.elapsed() }.emit();
-            }
-            Err(error) => events::RetrainingFailed { model: &name, error }.emit(),
+        let challenged = fitted.await.unwrap_or(Err(ChallengeError::Crashed))?;
+        let now = self.engine.in_force().borrow().clone();
+        let now = now.and_then(|now| now.models.iter().find(|model| model.served.name == name).cloned());
+        if let Some(now) = now
+            && now.served.version != challenged_version
+        {
+            return Err(ChallengeError::Overtaken(now.served.version).into());
         }
-        written.is_ok()
+        let comparison = challenged.comparison.clone();
+        write(&*self.bucket, &name, challenged).await?;
+        events::Retrained { model: &name, comparison: &comparison, took: begun.elapsed() }.emit();
+        Ok(())
     }
 
     async fn write_back(&self, features: &Arc<Features>) {

@@ -39,6 +39,13 @@ pub(super) enum Before {
     Published(ModelVersion),
 }
 
+/// The data on which models of a name were compared: until when, and the most rows.
+#[derive(Clone, Copy)]
+pub(super) struct Compared {
+    pub(super) until: Date,
+    pub(super) rows: usize,
+}
+
 /// What was chosen for one name.
 pub(super) struct Choice {
     pub(super) name: ModelName,
@@ -55,7 +62,8 @@ impl InForce {
     }
 
     /// As it is shown to retraining.
-    pub(super) fn as_model(&self, compared_until: &BTreeMap<ModelName, Date>) -> ModelInForce {
+    pub(super) fn as_model(&self, compared: &BTreeMap<ModelName, Compared>) -> ModelInForce {
+        let known = compared.get(&self.served.name);
         let own = self.served.comparison.as_ref();
         ModelInForce {
             trained_until: own.map_or_else(
@@ -64,7 +72,8 @@ impl InForce {
             ),
             served: self.served.clone(),
             model: Arc::clone(&self.model),
-            compared_until: compared_until.get(&self.served.name).copied(),
+            compared_until: known.map(|known| known.until),
+            compared_rows: known.map_or(0, |known| known.rows),
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use shared::{
     AssetPredictions, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
     PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot, StoreError, TraceId,
@@ -32,7 +32,7 @@ pub use self::history::{History, HistoryError, LoadedModel, Wanted};
 pub use self::training::{Data, DataError, InForce, ModelInForce, TrainingRows};
 
 use self::{
-    choice::{Before, Choice, InForce as Chosen},
+    choice::{Before, Choice, Compared, InForce as Chosen},
     rows::{Rows, RowsMemory},
     source::Source,
 };
@@ -218,7 +218,7 @@ impl Engine {
             findings.reject_all(choice.rejected);
             chosen.extend(choice.in_force.map(|in_force| (choice.name, in_force)));
         }
-        let compared_until = self.compare(&mut chosen, &catalogue, &mut findings).await;
+        let compared = self.compare(&mut chosen, &catalogue, &mut findings).await;
 
         let listed: HashSet<Object> = listing.into_iter().collect();
         self.source.forget_all_but(&listed);
@@ -255,7 +255,7 @@ impl Engine {
         state.models = chosen;
         state.rows = rows;
         self.in_force.send_replace(Some(Arc::new(InForce {
-            models: state.models.values().map(|chosen| chosen.as_model(&compared_until)).collect(),
+            models: state.models.values().map(|chosen| chosen.as_model(&compared)).collect(),
             data: state.rows.as_ref().and_then(Data::of),
             tables: catalogue.dated_tables,
         })));
@@ -360,8 +360,8 @@ impl Engine {
         chosen: &mut BTreeMap<ModelName, Chosen>,
         catalogue: &Catalogue,
         findings: &mut Findings,
-    ) -> BTreeMap<ModelName, Date> {
-        let mut compared_until = BTreeMap::new();
+    ) -> BTreeMap<ModelName, Compared> {
+        let mut compared: BTreeMap<ModelName, Compared> = BTreeMap::new();
         for (name, chosen) in chosen {
             let Some(comparisons) = catalogue.comparisons.get(name) else { continue };
             let mut of_chosen = None;
@@ -373,8 +373,11 @@ impl Engine {
                         if *version == chosen.served.version {
                             of_chosen = Some(Box::new((*comparison).clone()));
                         }
-                        let until = compared_until.entry(name.clone()).or_insert(comparison.data_until);
-                        *until = comparison.data_until.max(*until);
+                        let rows = comparison.challenger.fitted_rows.unwrap_or_default();
+                        let rows = rows.saturating_add(comparison.rows);
+                        let known = Compared { until: comparison.data_until, rows };
+                        let most = compared.entry(name.clone()).or_insert(known);
+                        *most = Compared { until: most.until.max(known.until), rows: most.rows.max(rows) };
                     }
                     Err(refusal) => {
                         findings.reject(&object.key, refusal.reason);
@@ -384,7 +387,7 @@ impl Engine {
             }
             chosen.served.comparison = of_chosen;
         }
-        compared_until
+        compared
     }
 
     async fn publish(&self, snapshot: Snapshot) -> Result<(Arc<Snapshot>, Publication), ReloadError> {

@@ -37,6 +37,8 @@ pub struct ModelInForce {
     pub trained_until: Date,
     /// Until when the data were on which a challenger was last compared with a model of this name, whichever won.
     pub compared_until: Option<Date>,
+    /// How many rows the largest data had on which that was done.
+    pub compared_rows: usize,
 }
 
 /// Where rows of all days are.

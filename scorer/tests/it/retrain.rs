@@ -2,13 +2,13 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use jiff::ToSpan;
+use jiff::{ToSpan, civil::Date};
 use scorer::{
     Engine, FolderWatch, Follow, ModelInForce, TrainingRows,
     features::{Features, LIMITS, read_raw},
     follow,
     retrain::{
-        Challenge, ChallengeError, Challenged, Configuration, Policy, Retrainer, challenge,
+        Challenge, ChallengeError, Challenged, Configuration, Policy, Retrainer, challenge, next_version,
         specification_from_toml, write,
     },
 };
@@ -403,6 +403,34 @@ async fn a_challenger_that_loses_is_not_repeated_after_a_restart() {
     assert!(tokio::time::timeout(Duration::from_millis(1500), retrainer.run()).await.is_err());
     assert_eq!(followed.comparisons(), 1);
     followed.end().await;
+}
+
+#[tokio::test]
+async fn candles_that_lost_their_past_replace_no_model() {
+    let followed = Followed::start(ON_FEATURES, false).await;
+    let of_first = async |followed: &Followed| followed.model("regressor_lin").await.comparison.is_some();
+    followed.until("the first challenger", of_first).await;
+    let first = followed.model("regressor_lin").await;
+    let later = a_day_later();
+    let day = |line: &str| line.split('|').nth(1).and_then(|day| day.parse::<Date>().ok());
+    let newest = later.lines().filter_map(day).max().unwrap();
+    let is_kept = |line: &&str| day(line).is_none_or(|day| (newest - day).get_days() < 60);
+    let truncated: String = later.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    followed.bucket.write("raw.csv", truncated.as_bytes());
+    let is_there =
+        async |followed: &Followed| followed.model("regressor_lin").await.data_until == Some(newest);
+    followed.until("the new day", is_there).await;
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!((followed.comparisons(), followed.model("regressor_lin").await.version), (1, first.version));
+    followed.end().await;
+}
+
+#[test]
+fn a_challenger_is_newer_than_the_model_in_force_whatever_clock_that_was_made_by() {
+    let ahead = version("20991231-2130");
+    assert_eq!(next_version(Some(&ahead)).as_str(), "20991231-213001");
+    let now = next_version(None);
+    assert!(now > version("20260101-0000") && next_version(Some(&version("20250729-2130"))) >= now);
 }
 
 #[tokio::test]

@@ -9,14 +9,13 @@ use std::{
 
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
-use jiff::Timestamp;
 use models::fit::Specification;
 use scorer::{
     Engine, FolderStore, InForce, ModelInForce, Progress, Settings, TrainingRows,
-    retrain::{Challenge, Challenged, challenge, specification_from_toml, write},
+    retrain::{Challenge, Challenged, challenge, next_version, specification_from_toml, write},
 };
 use shared::{
-    Comparison, MemoryStore, ModelName, ModelVersion, ObjectStore, ObjectWriter,
+    Comparison, MemoryStore, ModelName, ObjectStore, ObjectWriter,
     terminal::{self, Exit, described},
 };
 
@@ -150,7 +149,7 @@ async fn retrain_one(
     specification: Option<&Specification>,
     rows: &TrainingRows,
 ) -> anyhow::Result<Comparison> {
-    let version = ModelVersion::from_upload(Timestamp::now());
+    let version = next_version(model.map(|model| &model.served.version));
     let of = Challenge { name, in_force: model, specification, margin: arguments.margin, version: &version };
     // Nothing else is to be done meanwhile.
     let challenged: Challenged = tokio::task::block_in_place(|| challenge(of, rows))?;
