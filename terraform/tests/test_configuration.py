@@ -199,6 +199,15 @@ class Handover(unittest.TestCase):
         self.assertIn(f"REDIS_URL={url}\n", outputs["secrets"])
 
 
+class Cluster(unittest.TestCase):
+    def test_add_ons_take_over_what_a_new_cluster_comes_with(self):
+        addons = [values for address, values in resources.items() if address.startswith("aws_eks_addon.")]
+        self.assertLessEqual({"vpc-cni", "coredns", "kube-proxy"}, {addon["addon_name"] for addon in addons})
+        for addon in addons:
+            with self.subTest(addon["addon_name"]):
+                self.assertEqual(addon["resolve_conflicts_on_create"], "OVERWRITE")
+
+
 class Configuration(unittest.TestCase):
     def test_every_variable_is_used(self):
         for folder in (HERE.parent, HERE.parent / "modules/service_role"):
