@@ -154,12 +154,11 @@ class Events(unittest.TestCase):
 
 
 class Alarms(unittest.TestCase):
-    def test_they_watch_the_queues_and_the_store_that_are_made_here(self):
+    def test_they_watch_the_queues_that_are_made_here(self):
         watched = {
             "dead_letters": ("ApproximateNumberOfMessagesVisible", {"QueueName": "cripto-prediction-prod-dead-letters"}),
             "oldest_message": ("ApproximateAgeOfOldestMessage", {"QueueName": "cripto-prediction-prod-events"}),
             "freshness": ("NumberOfMessagesDeleted", {"QueueName": "cripto-prediction-prod-events"}),
-            "store_memory": ("DatabaseMemoryUsagePercentage", {"ReplicationGroupId": resources["aws_elasticache_replication_group.store"]["id"]}),
         }
         for name, (metric, dimensions) in watched.items():
             with self.subTest(name):
@@ -170,6 +169,19 @@ class Alarms(unittest.TestCase):
         # CloudWatch looks back seven days at most.
         freshness = resources["aws_cloudwatch_metric_alarm.freshness"]
         self.assertLessEqual(freshness["period"] * freshness["evaluation_periods"], 7 * 24 * 3600)
+
+    def test_the_stores_watches_every_node_of_it(self):
+        alarm = everything["aws_cloudwatch_metric_alarm.store_memory"]
+        self.assertEqual(alarm["alarm_actions"], [f"arn:aws:sns:us-east-1:{ACCOUNT}:alarms"])
+        queries = {query["id"]: query for query in alarm["metric_query"]}
+        self.assertEqual([name for name, query in queries.items() if query["return_data"]], ["fullest"])
+        self.assertEqual(queries.pop("fullest")["expression"], "MAX(METRICS())")
+        watched = [metric for query in queries.values() for metric in query["metric"]]
+        self.assertEqual({metric["metric_name"] for metric in watched}, {"DatabaseMemoryUsagePercentage"})
+        self.assertEqual(
+            sorted(metric["dimensions"]["CacheClusterId"] for metric in watched),
+            ["cripto-prediction-prod-001", "cripto-prediction-prod-002"],
+        )
 
     def test_their_descriptions_name_chapters_that_exist(self):
         chapters = re.findall(r"^#+ (.+)$", (REPOSITORY / "docs/deploy.md").read_text(), re.MULTILINE)
