@@ -21,6 +21,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "deletion_protection" {
+  description = "Whether `terraform destroy` is kept from the cluster, and from the registry as long as there are images in it."
+  type        = bool
+  default     = true
+}
+
 # The bucket.
 
 variable "bucket_name" {

@@ -28,6 +28,7 @@ run "everything" {
 
   variables {
     vpc_cidr                        = "172.31.0.0/16"
+    deletion_protection             = false
     create_bucket                   = false
     retraining                      = true
     training                        = true

@@ -219,6 +219,11 @@ class Cluster(unittest.TestCase):
             with self.subTest(addon["addon_name"]):
                 self.assertEqual(addon["resolve_conflicts_on_create"], "OVERWRITE")
 
+    def test_cluster_and_images_are_kept_from_removal_until_one_variable_says_otherwise(self):
+        for of, kept in ((resources, True), (everything, False)):
+            self.assertEqual(of["aws_eks_cluster.main"]["deletion_protection"], kept)
+            self.assertEqual(of["aws_ecr_repository.main"]["force_delete"], not kept)
+
 
 class Configuration(unittest.TestCase):
     def test_every_variable_is_used(self):
