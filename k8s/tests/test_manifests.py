@@ -450,7 +450,7 @@ class Documentation(unittest.TestCase):
                 self.assertIn("127.0.0.1:1", told)
                 for folder in re.findall(r"--kustomize (\S+)", command):
                     self.assertIn(folder.removeprefix("k8s/"), rendered)
-                for kind, name in re.findall(r"\b(deployment|cronjob|service|job)/(\w+)", command):
+                for kind, name in re.findall(r"\b(deployment|cronjob|service|ingress|job)/(\w+)", command):
                     kind = {"cronjob": "CronJob"}.get(kind, kind.capitalize())
                     self.assertIsNotNone(named(rendered["overlays/prod"], kind, name))
 
