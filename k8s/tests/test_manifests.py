@@ -60,6 +60,7 @@ def setUpModule():
                 "resources": ["../base"],
                 "components": ["../overlays/prod/settings", *(f"../components/{one}" for one in components)],
                 "images": [{"name": "cripto-prediction", "newTag": "test"}],
+                "patches": label_for_the_stack() if name == "monitored" else [],
             })
         )
     rendered = {}
@@ -68,6 +69,12 @@ def setUpModule():
         assert output.returncode == 0, f"{name}: {output.stderr}"
         assert not output.stderr, f"{name}: {output.stderr}"
         rendered[name] = list(yaml.safe_load_all(output.stdout))
+
+
+def label_for_the_stack():
+    """The patch that the documentation has for kube-prometheus-stack."""
+    page = (REPOSITORY / "docs/deploy.md").read_text()
+    return yaml.safe_load(re.search(r"^(    - target: \{kind: ServiceMonitor\}\n(?:     .*\n)+)", page, re.MULTILINE)[1])
 
 
 def label(resource):
@@ -228,6 +235,7 @@ class References(EachInstallation):
             with self.subTest(where):
                 found = [one for one in of_kind(resources, "Service") if matches(monitor["spec"]["selector"], one["metadata"]["labels"])]
                 self.assertEqual([one["metadata"]["name"] for one in found], [monitor["metadata"]["name"]])
+                self.assertEqual(monitor["metadata"]["labels"], {"release": "kube-prometheus-stack"})
                 for endpoint in monitor["spec"]["endpoints"]:
                     self.assertIn(endpoint["port"], [port["name"] for port in found[0]["spec"]["ports"]])
 
