@@ -20,6 +20,9 @@ VARIABLE = re.compile(
 )
 # `#[arg(env)]` without a name: clap reads the variable of the field's name.
 FLAG = re.compile(r"#\[arg\((?=[^\]]*\benv\b(?!\s*=))[^\]]*\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\(\w+\))?\s+)?(\w+)\s*:")
+# What a command is told by flags: its own, and those of the structures that it flattens.
+FLAGS = re.compile(r"^#\[derive\([^)]*\bArgs\b[^)]*\)\]\s*(?:pub(?:\(\w+\))?\s+)?struct (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+FLATTENED = re.compile(r"#\[command\(flatten\)\]\s*(?:pub(?:\(\w+\))?\s+)?\w+\s*:\s*(\w+)")
 # The filter of log lines reads its own.
 LOG_FILTER = re.compile(r"\bEnvFilter::(?:builder|try_from_default_env|from_default_env)\(")
 # The SDK reads these itself: where the environment says which region, which account and as whom.
@@ -102,6 +105,26 @@ def environment(program: str, repository: Path = REPOSITORY) -> set[str]:
     if not found:
         raise NothingFound(f"the sources of {program} read no environment variable: say how in {__file__}")
     return found | READ_BY_THE_SDK
+
+
+def environment_of_command(program: str, command: str, repository: Path = REPOSITORY) -> set[str]:
+    """The environment variables that one of a program's commands reads: the program's, without the flags of the others."""
+    folder = repository / PROGRAMS[program] / "src/bin" / program
+    structures = {path.stem: dict(FLAGS.findall(path.read_text())) for path in folder.glob("*.rs")}
+    shared = {name: body for of in structures.values() for name, body in of.items()}
+    if not structures.get(command):
+        raise NothingFound(f"{folder}/{command}.rs has no flags")
+
+    def variables(body: str) -> set[str]:
+        return {field.upper() for field in FLAG.findall(body)} | set(VARIABLE.findall(body))
+
+    waiting, read = list(structures[command].values()), set()
+    while waiting:
+        body = waiting.pop()
+        read |= variables(body)
+        waiting += [shared[name] for name in FLATTENED.findall(body)]
+    flags = {variable for of in structures.values() for body in of.values() for variable in variables(body)}
+    return environment(program, repository) - flags | read
 
 
 def aws_actions(program: str, repository: Path = REPOSITORY) -> set[str]:

@@ -93,6 +93,24 @@ class Deployment(unittest.TestCase):
         for name in ["README.md", "README.pt-BR.md", "docs/deploy.md"]:
             self.assertNotRegex((handbook.REPOSITORY / name).read_text(), r"terraform .*\s-var\b", name)
 
+    def test_the_roles_of_the_environment_for_development_are_for_its_overlays_namespace(self):
+        (environment, namespace) = re.search(r'^    environment = "(\w+)"\n    namespace   = "([\w-]+)"$', self.page, re.MULTILINE).groups()
+        overlay = (handbook.REPOSITORY / f"k8s/overlays/{environment}/kustomization.yaml").read_text()
+        self.assertIn(f"\nnamespace: {namespace}\n", overlay)
+        self.assertIn(f"/cripto-prediction/{environment}\n", overlay)
+
+    def test_the_controllers_chart_is_of_its_policys_release_and_charts_have_the_same_version_everywhere(self):
+        (policy,) = re.findall(r"aws-load-balancer-controller/v2\.([\d.]+)/docs/install/iam_policy\.json", self.page)
+        pinned = {
+            name: re.findall(r"helm upgrade --install (\S+) .*?--version ([\d.]+)", (handbook.REPOSITORY / name).read_text(), re.DOTALL)
+            for name in ["README.md", "README.pt-BR.md", "docs/deploy.md"]
+        }
+        # Charts of version 1 install the release of version 2 with the same numbers.
+        keda = dict(pinned["docs/deploy.md"])["keda"]
+        for name, charts in pinned.items():
+            with self.subTest(name):
+                self.assertEqual(charts, [("aws-load-balancer-controller", f"1.{policy}"), ("keda", keda)])
+
     def test_kubectl_is_at_most_one_minor_version_off_the_clusters(self):
         cluster = re.search(r'"kubernetes_version" \{[^}]*\n  default\s*= "1\.(\d+)"', self.variables)[1]
         (said,) = re.findall(r"`kubectl` 1\.(\d+) to 1\.(\d+) .*?\bcluster's, which is 1\.(\d+) unless", self.page, re.DOTALL)

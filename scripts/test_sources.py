@@ -68,6 +68,20 @@ class Workspace(unittest.TestCase):
         self.assertEqual(sources.environment("scorer", self.root) - sdk, {"QUEUE_URL", "VISIBILITY_TIMEOUT", "METRICS_PORT", "LOG_FORMAT"})
         self.assertEqual(sources.environment("api", self.root) - sdk, {"PORT", "LOG_FORMAT"})
 
+    def test_a_commands_variables_are_the_programs_without_the_flags_of_its_other_commands(self):
+        self.write("scorer/src/bin/scorer/shared.rs", "#[derive(Args)]\nstruct Shared {\n    #[arg(env)]\n    region: String,\n}\n")
+        for command in ("one", "other"):
+            self.write(
+                f"scorer/src/bin/scorer/{command}.rs",
+                "#[derive(Args)]\npub(crate) struct Arguments {\n    #[command(flatten)]\n    pub(crate) shared: Shared,\n"
+                f"    #[arg(env)]\n    only_{command}: u32,\n}}\n",
+            )
+        everywhere = {"QUEUE_URL", "VISIBILITY_TIMEOUT", "METRICS_PORT", "LOG_FORMAT"} | sources.READ_BY_THE_SDK
+        self.assertEqual(sources.environment("scorer", self.root) - everywhere, {"REGION", "ONLY_ONE", "ONLY_OTHER"})
+        self.assertEqual(sources.environment_of_command("scorer", "one", self.root) - everywhere, {"REGION", "ONLY_ONE"})
+        with self.assertRaises(sources.NothingFound):
+            sources.environment_of_command("scorer", "another", self.root)
+
     def test_a_programs_calls_are_those_of_the_types_that_it_names(self):
         self.assertEqual(
             sources.aws_actions("scorer", self.root),

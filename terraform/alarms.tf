@@ -49,19 +49,38 @@ resource "aws_cloudwatch_metric_alarm" "freshness" {
   ok_actions          = var.alarm_topics
 }
 
-# It does not evict (cache.tf), so it has to be made larger before it is full.
+# It does not evict (cache.tf), so it has to be made larger before it is full. ElastiCache measures each node, which it
+# names after the store and by number: the fuller one counts, whichever is the primary.
 resource "aws_cloudwatch_metric_alarm" "store_memory" {
   alarm_name          = "${local.name}-store-memory"
   alarm_description   = "The prediction store is almost full; the next generation may not fit. docs/deploy.md, 'The store is full'."
-  namespace           = "AWS/ElastiCache"
-  metric_name         = "DatabaseMemoryUsagePercentage"
-  dimensions          = { ReplicationGroupId = aws_elasticache_replication_group.store.id }
-  statistic           = "Maximum"
-  period              = 300
   evaluation_periods  = 3
   comparison_operator = "GreaterThanThreshold"
   threshold           = 80
   treat_missing_data  = "missing"
   alarm_actions       = var.alarm_topics
   ok_actions          = var.alarm_topics
+
+  metric_query {
+    id          = "fullest"
+    expression  = "MAX(METRICS())"
+    label       = "The fuller node's memory"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = range(1, aws_elasticache_replication_group.store.num_cache_clusters + 1)
+
+    content {
+      id = "node${metric_query.value}"
+
+      metric {
+        namespace   = "AWS/ElastiCache"
+        metric_name = "DatabaseMemoryUsagePercentage"
+        dimensions  = { CacheClusterId = format("%s-%03d", aws_elasticache_replication_group.store.replication_group_id, metric_query.value) }
+        stat        = "Maximum"
+        period      = 300
+      }
+    }
+  }
 }

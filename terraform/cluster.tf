@@ -28,7 +28,7 @@ resource "aws_eks_cluster" "main" {
   version                   = var.kubernetes_version
   role_arn                  = aws_iam_role.cluster.arn
   enabled_cluster_log_types = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
-  deletion_protection       = true
+  deletion_protection       = var.deletion_protection
 
   access_config {
     authentication_mode                         = "API"
@@ -139,19 +139,26 @@ resource "aws_eks_node_group" "main" {
   depends_on = [aws_iam_role_policy_attachment.node, aws_eks_addon.network]
 }
 
+# A new cluster comes with vpc-cni, coredns and kube-proxy, without which its nodes would not become ready: creation takes
+# these over. What somebody changed by hand is overwritten as well: otherwise a field that was touched fails an update.
+
 # The network policies of k8s/ are enforced only with this setting.
 resource "aws_eks_addon" "network" {
-  cluster_name         = aws_eks_cluster.main.name
-  addon_name           = "vpc-cni"
-  configuration_values = jsonencode({ enableNetworkPolicy = "true" })
+  cluster_name                = aws_eks_cluster.main.name
+  addon_name                  = "vpc-cni"
+  configuration_values        = jsonencode({ enableNetworkPolicy = "true" })
+  resolve_conflicts_on_create = "OVERWRITE"
+  resolve_conflicts_on_update = "OVERWRITE"
 }
 
 # The autoscalers read the pods' CPU and memory from metrics-server.
 resource "aws_eks_addon" "on_nodes" {
   for_each = toset(["coredns", "kube-proxy", "metrics-server"])
 
-  cluster_name = aws_eks_cluster.main.name
-  addon_name   = each.value
+  cluster_name                = aws_eks_cluster.main.name
+  addon_name                  = each.value
+  resolve_conflicts_on_create = "OVERWRITE"
+  resolve_conflicts_on_update = "OVERWRITE"
 
   depends_on = [aws_eks_node_group.main]
 }

@@ -3,6 +3,16 @@ output "cluster_name" {
   value       = aws_eks_cluster.main.name
 }
 
+output "region" {
+  description = "For the AWS Load Balancer Controller, which the nodes' metadata service does not answer."
+  value       = var.region
+}
+
+output "vpc_id" {
+  description = "For the AWS Load Balancer Controller, as the region."
+  value       = aws_vpc.main.id
+}
+
 output "repository_url" {
   description = "Where the image is pushed to."
   value       = aws_ecr_repository.main.repository_url

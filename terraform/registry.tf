@@ -2,6 +2,8 @@ resource "aws_ecr_repository" "main" {
   name = "cripto-prediction/${var.environment}"
   # A tag is one image for good, so that going back to it is going back.
   image_tag_mutability = "IMMUTABLE"
+  # Whether it goes with the images in it.
+  force_delete = !var.deletion_protection
 
   image_scanning_configuration {
     scan_on_push = true

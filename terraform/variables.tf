@@ -21,6 +21,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "deletion_protection" {
+  description = "Whether `terraform destroy` is kept from the cluster, and from the registry as long as there are images in it."
+  type        = bool
+  default     = true
+}
+
 # The bucket.
 
 variable "bucket_name" {
@@ -44,13 +50,19 @@ variable "retraining" {
 # The network and the cluster.
 
 variable "vpc_cidr" {
-  description = "The network's addresses, a /16."
+  description = "The network's private addresses, a /16."
   type        = string
   default     = "10.40.0.0/16"
 
   validation {
     condition     = can(cidrnetmask(var.vpc_cidr)) && endswith(var.vpc_cidr, "/16")
     error_message = "An IPv4 network of 16 bits, such as 10.40.0.0/16."
+  }
+
+  # The store is in it, and k8s/base/network-policies.yaml lets the programs reach a store at these addresses only.
+  validation {
+    condition     = can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.)", var.vpc_cidr))
+    error_message = "A network of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16."
   }
 }
 

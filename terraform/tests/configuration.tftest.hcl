@@ -27,6 +27,8 @@ run "everything" {
   command = apply
 
   variables {
+    vpc_cidr                        = "172.31.0.0/16"
+    deletion_protection             = false
     create_bucket                   = false
     retraining                      = true
     training                        = true
@@ -43,4 +45,34 @@ run "the_cluster_is_not_open_to_everyone" {
   }
 
   expect_failures = [var.cluster_api_cidrs]
+}
+
+run "the_network_is_one_of_16_bits" {
+  command = plan
+
+  variables {
+    vpc_cidr = "10.40.0.0/20"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "the_store_is_where_the_network_policies_look_for_it" {
+  command = plan
+
+  variables {
+    vpc_cidr = "100.64.0.0/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "the_store_is_just_outside_of_where_they_look" {
+  command = plan
+
+  variables {
+    vpc_cidr = "172.32.0.0/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
 }

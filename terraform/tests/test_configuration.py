@@ -154,12 +154,11 @@ class Events(unittest.TestCase):
 
 
 class Alarms(unittest.TestCase):
-    def test_they_watch_the_queues_and_the_store_that_are_made_here(self):
+    def test_they_watch_the_queues_that_are_made_here(self):
         watched = {
             "dead_letters": ("ApproximateNumberOfMessagesVisible", {"QueueName": "cripto-prediction-prod-dead-letters"}),
             "oldest_message": ("ApproximateAgeOfOldestMessage", {"QueueName": "cripto-prediction-prod-events"}),
             "freshness": ("NumberOfMessagesDeleted", {"QueueName": "cripto-prediction-prod-events"}),
-            "store_memory": ("DatabaseMemoryUsagePercentage", {"ReplicationGroupId": resources["aws_elasticache_replication_group.store"]["id"]}),
         }
         for name, (metric, dimensions) in watched.items():
             with self.subTest(name):
@@ -170,6 +169,19 @@ class Alarms(unittest.TestCase):
         # CloudWatch looks back seven days at most.
         freshness = resources["aws_cloudwatch_metric_alarm.freshness"]
         self.assertLessEqual(freshness["period"] * freshness["evaluation_periods"], 7 * 24 * 3600)
+
+    def test_the_stores_watches_every_node_of_it(self):
+        alarm = everything["aws_cloudwatch_metric_alarm.store_memory"]
+        self.assertEqual(alarm["alarm_actions"], [f"arn:aws:sns:us-east-1:{ACCOUNT}:alarms"])
+        queries = {query["id"]: query for query in alarm["metric_query"]}
+        self.assertEqual([name for name, query in queries.items() if query["return_data"]], ["fullest"])
+        self.assertEqual(queries.pop("fullest")["expression"], "MAX(METRICS())")
+        watched = [metric for query in queries.values() for metric in query["metric"]]
+        self.assertEqual({metric["metric_name"] for metric in watched}, {"DatabaseMemoryUsagePercentage"})
+        self.assertEqual(
+            sorted(metric["dimensions"]["CacheClusterId"] for metric in watched),
+            ["cripto-prediction-prod-001", "cripto-prediction-prod-002"],
+        )
 
     def test_their_descriptions_name_chapters_that_exist(self):
         chapters = re.findall(r"^#+ (.+)$", (REPOSITORY / "docs/deploy.md").read_text(), re.MULTILINE)
@@ -197,6 +209,20 @@ class Handover(unittest.TestCase):
         self.assertTrue(store["transit_encryption_enabled"] and store["at_rest_encryption_enabled"])
         url = f"rediss://:{store['auth_token']}@{store['primary_endpoint_address']}:6379"
         self.assertIn(f"REDIS_URL={url}\n", outputs["secrets"])
+
+
+class Cluster(unittest.TestCase):
+    def test_add_ons_take_over_what_a_new_cluster_comes_with(self):
+        addons = [values for address, values in resources.items() if address.startswith("aws_eks_addon.")]
+        self.assertLessEqual({"vpc-cni", "coredns", "kube-proxy"}, {addon["addon_name"] for addon in addons})
+        for addon in addons:
+            with self.subTest(addon["addon_name"]):
+                self.assertEqual(addon["resolve_conflicts_on_create"], "OVERWRITE")
+
+    def test_cluster_and_images_are_kept_from_removal_until_one_variable_says_otherwise(self):
+        for of, kept in ((resources, True), (everything, False)):
+            self.assertEqual(of["aws_eks_cluster.main"]["deletion_protection"], kept)
+            self.assertEqual(of["aws_ecr_repository.main"]["force_delete"], not kept)
 
 
 class Configuration(unittest.TestCase):
