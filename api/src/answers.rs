@@ -117,15 +117,21 @@ struct Details<'a> {
     /// How it did beside the version before it, if it was retrained here.
     #[serde(skip_serializing_if = "Option::is_none")]
     comparacao: Option<Compared<'a>>,
+    /// How the last model that was to replace it did, if it was not better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    desafiante: Option<Compared<'a>>,
 }
 
-/// Why a retrained model replaced the one before it.
+/// Why a retrained model replaced the one before it, or did not.
 #[derive(Serialize)]
 struct Compared<'a> {
+    /// The version that the retrained model would have; nothing where it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versao: Option<&'a str>,
     /// The metric that decided; smaller is better.
     metrica: &'a str,
     margem: f64,
-    /// The model in force.
+    /// The retrained model's.
     metricas: &'a BTreeMap<String, f64>,
     /// The rows that it was fitted on to be compared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +144,7 @@ struct Compared<'a> {
     ate: Date,
 }
 
-/// The model that was replaced.
+/// The model that was replaced, or stayed.
 #[derive(Serialize)]
 struct Former<'a> {
     versao: &'a str,
@@ -156,6 +162,7 @@ impl<'a> From<&'a Comparison> for Compared<'a> {
             linhas_treino: former.fitted_rows,
         };
         Self {
+            versao: (!comparison.accepted).then_some(comparison.challenger.version.as_str()),
             metrica: &comparison.metric,
             margem: comparison.margin,
             metricas: &comparison.challenger.metrics,
@@ -351,6 +358,7 @@ fn details<'a>(summary: &Summary, model: &'a ModelSummary) -> Details<'a> {
         ativos: model.predicted,
         falhas: model.failed,
         comparacao: model.comparison.as_deref().map(Compared::from),
+        desafiante: model.lost.as_deref().map(Compared::from),
     }
 }
 

@@ -134,6 +134,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
         version: "20250729-2130".parse().unwrap(),
         loaded_at: Timestamp::now(),
         comparison: None,
+        lost: None,
     };
     Arc::new(Snapshot {
         generation,

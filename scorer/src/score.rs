@@ -248,6 +248,7 @@ mod tests {
             version: "20250729-2130".parse().unwrap(),
             loaded_at: jiff::Timestamp::UNIX_EPOCH,
             comparison: None,
+            lost: None,
         };
         let closes = models::Column::Number(vec![0.5, f64::NAN]);
         let rows = NewestRows {

@@ -49,6 +49,8 @@ pub struct ServedModel {
     pub loaded_at: Timestamp,
     /// How it did beside the version before it, if it was retrained here.
     pub comparison: Option<Box<Comparison>>,
+    /// The newest comparison that a challenger has lost since.
+    pub lost: Option<Box<Comparison>>,
 }
 
 /// An artifact that could not become, or stay, a model in force.
@@ -112,6 +114,9 @@ pub struct ModelSummary {
     /// How it did beside the version before it, if it was retrained here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Box<Comparison>>,
+    /// The newest comparison that a challenger has lost since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Box<Comparison>>,
 }
 
 /// A number that is the same for snapshots that say the same, whenever and by whomever they were made.
@@ -127,8 +132,10 @@ impl Digest {
         let mut hasher = DefaultHasher::new();
         for model in &snapshot.models {
             (model.name.as_str(), model.version.as_str()).hash(&mut hasher);
-            let comparison = model.comparison.as_ref().map(serde_json::to_string);
-            comparison.and_then(Result::ok).hash(&mut hasher);
+            for comparison in [&model.comparison, &model.lost] {
+                let comparison = comparison.as_ref().map(serde_json::to_string);
+                comparison.and_then(Result::ok).hash(&mut hasher);
+            }
         }
         snapshot.rejected.hash(&mut hasher);
         for (asset, predictions) in &snapshot.assets {
@@ -176,7 +183,7 @@ impl Snapshot {
     #[must_use]
     pub fn summary(&self, answer_bytes: u64) -> Summary {
         let mut models: BTreeMap<&ModelName, ModelSummary> = BTreeMap::new();
-        for ServedModel { name, version, loaded_at, comparison } in &self.models {
+        for ServedModel { name, version, loaded_at, comparison, lost } in &self.models {
             let summary = ModelSummary {
                 name: name.clone(),
                 version: version.clone(),
@@ -185,6 +192,7 @@ impl Snapshot {
                 failed: 0,
                 data_until: None,
                 comparison: comparison.clone(),
+                lost: lost.clone(),
             };
             models.insert(name, summary);
         }
@@ -243,6 +251,7 @@ mod tests {
             version: "20250729-2130".parse().unwrap(),
             loaded_at: Timestamp::UNIX_EPOCH,
             comparison: None,
+            lost: None,
         };
         let one = Snapshot {
             generation: Generation(1),
@@ -270,6 +279,10 @@ mod tests {
         let mut compared = one.clone();
         compared.models[0].comparison = Some(Box::new(comparison()));
         assert_ne!(Digest::of(&one), Digest::of(&compared));
+        let mut lost = one.clone();
+        lost.models[0].lost = Some(Box::new(comparison()));
+        assert_ne!(Digest::of(&one), Digest::of(&lost));
+        assert_ne!(Digest::of(&compared), Digest::of(&lost));
     }
 
     fn comparison() -> Comparison {

@@ -25,7 +25,7 @@ export function showModels(section, models, evaluations, words) {
 
 function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, words) {
   const { text, day, daysAgo, instant, whole } = words;
-  const { ativos, falhas, dados_ate: until, comparacao } = detalhes[name];
+  const { ativos, falhas, dados_ate: until, comparacao, desafiante } = detalhes[name];
   const version = versions[name];
   const newer = rejected.some(({ key }) => versionIn(key, name) > version);
   const fact = (term, ...what) => [element("dt", {}, term), element("dd", {}, ...what)];
@@ -39,6 +39,7 @@ function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, 
     element("dl", { class: "facts" },
       ...fact(text.version, instant(versionTime(version)), " ", element("code", {}, version)),
       ...fact(text.admission, admission(comparacao, words), newer ? element("span", { class: "small stale" }, text.newerRejected) : null),
+      ...(desafiante ? fact(text.challenger, compared(text.lost, desafiante, words), " ", element("code", {}, desafiante.versao)) : []),
       ...fact(text.predictedAssets, text.withPrediction(whole(ativos), whole(falhas))),
       ...fact(text.dataUntil, ...(until ? [day(until), " ", element("span", { class: age.isStale ? "stale" : "none" }, `(${age.said})`)] : ["—"])),
       ...fact(text.hits, fullRecord(evaluation && recordOf(evaluation), words, version))),
@@ -48,11 +49,16 @@ function card(name, { versions, detalhes, rejected }, evaluation, rates, scale, 
 }
 
 /** What came of the comparison with the version before, where there was one. */
-function admission(comparison, { text, short, whole, day }) {
-  if (!comparison) return text.admitted;
+function admission(comparison, words) {
+  return comparison ? compared(words.text.compared, comparison, words) : words.text.admitted;
+}
+
+function compared(say, comparison, { short, whole, day }) {
+  // A metric that is no number is left out.
+  const told = (value) => (value === undefined ? "—" : short(value));
   const { metrica: metric, metricas, anterior, linhas, de, ate } = comparison;
-  return text.compared({
-    metric, now: short(metricas[metric]), before: anterior ? short(anterior.metricas[metric]) : null, version: anterior?.versao,
+  return say({
+    metric, now: told(metricas[metric]), before: anterior ? told(anterior.metricas[metric]) : null, version: anterior?.versao,
     rows: whole(linhas), from: day(de), to: day(ate),
   });
 }

@@ -62,6 +62,7 @@ fn many(generation: u64, assets: usize) -> Snapshot {
         version: version.parse().unwrap(),
         loaded_at: base.scored_at,
         comparison: None,
+        lost: None,
     };
     Snapshot {
         generation: Generation(generation),

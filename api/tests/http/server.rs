@@ -204,6 +204,7 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         version: version.parse().unwrap(),
         loaded_at: timestamp,
         comparison: None,
+        lost: None,
     };
     Snapshot {
         generation: Generation(generation),
@@ -211,7 +212,7 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         trace_id: TraceId::new(),
         models: vec![
             ServedModel { comparison: Some(Box::new(comparison())), ..model("regressor_rf") },
-            model("classifier_rf"),
+            ServedModel { lost: Some(Box::new(lost())), ..model("classifier_rf") },
         ],
         rejected: vec![RejectedArtifact {
             key: "models/regressor_svr_20250730-0100.joblib".to_owned(),
@@ -230,6 +231,13 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
 /// A snapshot of a bucket in which nothing could be scored.
 pub(crate) fn without_predictions(generation: u64) -> Snapshot {
     Snapshot { models: Vec::new(), assets: BTreeMap::new(), ..snapshot(generation) }
+}
+
+/// What came of retraining `classifier_rf`.
+fn lost() -> Comparison {
+    let Comparison { mut challenger, in_force, .. } = comparison();
+    challenger.version = "20250730-2130".parse().unwrap();
+    Comparison { accepted: false, challenger, in_force, ..comparison() }
 }
 
 /// What came of retraining `regressor_rf`.

@@ -34,7 +34,7 @@ async fn publish(store: &RedisStore) -> Generation {
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
-        models: vec![ServedModel { name, version, loaded_at: now, comparison: None }],
+        models: vec![ServedModel { name, version, loaded_at: now, comparison: None, lost: None }],
         rejected: Vec::new(),
         assets: BTreeMap::from([("BTC".parse().unwrap(), predictions)]),
     };
@@ -183,6 +183,7 @@ async fn a_generation_above_the_budget_is_read_answer_by_answer() {
         version: "20250729-2130".parse().unwrap(),
         loaded_at: now,
         comparison: None,
+        lost: None,
     };
     let snapshot = Snapshot {
         generation,

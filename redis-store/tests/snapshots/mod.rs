@@ -35,6 +35,7 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
         version: version(),
         loaded_at: now,
         comparison: None,
+        lost: None,
     };
     Arc::new(Snapshot {
         generation,

@@ -226,6 +226,7 @@ pub(super) async fn read(source: &Source, name: &ModelName, artifact: &Artifact)
             version: artifact.version.clone(),
             loaded_at: Timestamp::now(),
             comparison: None,
+            lost: None,
         },
         object: object.clone(),
         model: Arc::new(model),

@@ -364,7 +364,7 @@ impl Engine {
         let mut compared: BTreeMap<ModelName, Compared> = BTreeMap::new();
         for (name, chosen) in chosen {
             let Some(comparisons) = catalogue.comparisons.get(name) else { continue };
-            let mut of_chosen = None;
+            let (mut of_chosen, mut lost) = (None, None);
             let newest = comparisons.last_key_value();
             let own = comparisons.get_key_value(&chosen.served.version);
             for (version, object) in newest.into_iter().chain(own.filter(|own| Some(*own) != newest)) {
@@ -372,6 +372,8 @@ impl Engine {
                     Ok(comparison) => {
                         if *version == chosen.served.version {
                             of_chosen = Some(Box::new((*comparison).clone()));
+                        } else if *version > chosen.served.version && !comparison.accepted {
+                            lost = Some(Box::new((*comparison).clone()));
                         }
                         let rows = comparison.challenger.fitted_rows.unwrap_or_default();
                         let rows = rows.saturating_add(comparison.rows);
@@ -385,7 +387,7 @@ impl Engine {
                     }
                 }
             }
-            chosen.served.comparison = of_chosen;
+            (chosen.served.comparison, chosen.served.lost) = (of_chosen, lost);
         }
         compared
     }

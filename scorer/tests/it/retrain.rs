@@ -390,10 +390,16 @@ async fn a_challenger_that_loses_is_not_repeated_after_a_restart() {
     let losing = format!("{ON_FEATURES}[regressor_lin.specification]\n{STUMP}");
     let followed = Followed::start(&losing, false).await;
     followed.until("a comparison", async |followed| followed.comparisons() == 1).await;
-    sleep(Duration::from_millis(500)).await;
+    // Versions are told apart by the second.
+    sleep(Duration::from_millis(1100)).await;
     let lin = followed.model("regressor_lin").await;
     assert_eq!((lin.version.as_str(), lin.comparison), (SAMPLE_VERSION, None));
     assert!(!followed.keys().iter().any(|key| key.ends_with(".safetensors")));
+    // It is told from the next look at the bucket on.
+    followed.bucket.write("raw.csv", a_day_later().as_bytes());
+    let is_told = async |followed: &Followed| followed.model("regressor_lin").await.lost.is_some();
+    followed.until("the comparison that was lost", is_told).await;
+    followed.until("another comparison", async |followed| followed.comparisons() == 2).await;
 
     let (again, _) = followed.bucket.engine();
     let again = Arc::new(again);
@@ -401,7 +407,7 @@ async fn a_challenger_that_loses_is_not_repeated_after_a_restart() {
     let retrainer = Retrainer::new(Arc::clone(&again), Arc::new(followed.bucket.store()), configuration);
     again.reload().await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(1500), retrainer.run()).await.is_err());
-    assert_eq!(followed.comparisons(), 1);
+    assert_eq!(followed.comparisons(), 2);
     followed.end().await;
 }
 

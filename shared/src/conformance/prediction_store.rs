@@ -192,6 +192,7 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
         version: "20250729-2130".parse().unwrap(),
         loaded_at: scored_at,
         comparison: None,
+        lost: None,
     };
     Arc::new(Snapshot {
         generation,
