@@ -65,6 +65,10 @@ const SPLITS: usize = 5;
 /// On fewer rows chance decides which of two models is better.
 const LEAST_ROWS: usize = 30;
 
+/// So often the same data are seen to again, each time after a reload, where what came of them could not be written or
+/// was overtaken.
+const TRIES: usize = 3;
+
 /// By which part a challenger may be worse where nothing else is said.
 pub const DEFAULT_MARGIN: f64 = 0.02;
 
@@ -499,11 +503,13 @@ pub async fn write(
     bucket.put(&comparison_key(name, version), comparison.into()).await?;
     let Some(artifact) = challenged.artifact else { return Ok(()) };
     let written = bucket.put(&artifact_key(name, version), artifact.into()).await;
-    if written.is_err() {
-        // Or else these data would count as compared, and nothing would have come of it.
-        bucket.delete(&comparison_key(name, version)).await?;
+    if let Err(error) = written {
+        // Or else these data would count as compared, and nothing would have come of it. Where the bucket refuses this
+        // too, why it refused the artifact is what has to be told.
+        _ = bucket.delete(&comparison_key(name, version)).await;
+        return Err(error);
     }
-    written
+    Ok(())
 }
 
 /// The version of a challenger that is fitted now: later than that of the model in force, whatever clock that was made by.
@@ -544,21 +550,27 @@ impl Retrainer {
     /// and nothing of it is written.
     pub async fn run(&self) {
         let mut in_force = self.engine.in_force();
-        let mut seen: Option<Object> = None;
+        // With how often it may be seen to again.
+        let mut seen: Option<(Object, usize)> = None;
         let mut compared = BTreeMap::new();
         loop {
             let current = in_force.borrow_and_update().clone();
             if let Some(current) = current
                 && let Some(data) = &current.data
-                && seen.as_ref() != Some(&data.object)
             {
-                seen = Some(data.object.clone());
-                match self.see_to(&current, data, &mut compared).await {
-                    Ok(true) => {}
-                    // After the next reload.
-                    Ok(false) => seen = None,
-                    Err(error) => events::TrainingDataFailed { error: &error }.emit(),
+                let known = seen.take().filter(|(object, _)| *object == data.object);
+                let mut tries_left = known.map_or(TRIES, |(_, left)| left);
+                if tries_left > 0 {
+                    tries_left = match self.see_to(&current, data, &mut compared).await {
+                        Ok(true) => 0,
+                        Ok(false) => tries_left.saturating_sub(1),
+                        Err(error) => {
+                            events::TrainingDataFailed { error: &error }.emit();
+                            0
+                        }
+                    };
                 }
+                seen = Some((data.object.clone(), tries_left));
             }
             if in_force.changed().await.is_err() {
                 // The engine is held, so that this does not happen.
