@@ -1,18 +1,23 @@
-use std::time::{Duration, Instant};
+use std::{collections::HashMap, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult,
-    RetryMethod, Value,
-    aio::{ConnectionLike, MultiplexedConnection, PubSubStream},
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection, PubSubSink, PubSubStream},
     cluster_async::ClusterConnection,
+    cmd, from_redis_value,
 };
 use shared::StoreError;
 use tokio::{
     sync::Mutex,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use crate::{Servers, events::Failed};
+use crate::{
+    Servers,
+    events::Failed,
+    fault::{Fault, Patience},
+    settings::client,
+};
 
 /// A server that has not taken a connection within this time is passed over.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -27,11 +32,17 @@ pub(crate) const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// How often the cluster client tries again by itself.
 pub(crate) const CLUSTER_RETRIES: u32 = 3;
 
-/// How often a request is made before it is given up.
+/// How often a request is made before it is given up, if the connection breaks.
 const TRIES: u32 = 3;
 
-/// The pause before a second try; before the third it is three times as long.
+/// For how long a request is made again while servers change their roles, load their data, or move a slot.
+const CHANGE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The pause before a second try; each later one is three times as long.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(450);
 
 /// Whoever asks so soon after a failure to connect shares it, so that many who ask do not queue up to fail.
 const SAME_FAILURE: Duration = Duration::from_millis(50);
@@ -44,17 +55,20 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Held {
-    connection: Option<Connection>,
+    connected: Option<Connected>,
     /// Counts connections, so that of many who see the same one break only the first drops it.
     epoch: u64,
     failure: Option<(Instant, RedisError)>,
 }
 
-/// What can be asked at once: something that may be asked twice.
-pub(crate) enum Request {
-    Command(Cmd),
-    /// All or nothing, in one slot.
-    Transaction(Pipeline),
+/// A connection, and where it leads.
+#[derive(Clone)]
+struct Connected {
+    connection: Connection,
+    /// The place of the server in the list of servers.
+    place: usize,
+    /// What the server was when the connection was made.
+    role: Role,
 }
 
 #[derive(Clone)]
@@ -63,23 +77,65 @@ enum Connection {
     Cluster(ClusterConnection),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Replica,
+}
+
+/// What a server says of itself.
+struct Greeting {
+    is_cluster: bool,
+    role: Role,
+}
+
+/// A channel that is listened to, and the means to ask whether its connection lives.
+pub(crate) struct Subscription {
+    pub(crate) messages: PubSubStream,
+    sink: PubSubSink,
+}
+
+impl Subscription {
+    /// Asks the server for a sign of life. A refusal is one too.
+    pub(crate) async fn is_alive(&mut self, within: Duration) -> bool {
+        match timeout(within, self.sink.ping::<Value>()).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => Fault::of(&error) == Fault::Permission,
+            Err(_) => false,
+        }
+    }
+}
+
 impl Connections {
     pub(crate) fn new(servers: Servers) -> Self {
         Self { servers, held: Mutex::default() }
     }
 
     /// Asks, several times if need be. `what` says what for, with the key.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, what: &str, request: Request) -> Result<T, StoreError> {
+    ///
+    /// No request is a transaction (`MULTI`): a cluster that moves a slot redirects commands and scripts, and aborts
+    /// transactions.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, what: &str, command: Cmd) -> Result<T, StoreError> {
+        let begun = Instant::now();
         let mut pause = PAUSE;
-        for _ in 1..TRIES {
-            match self.ask_once(&request).await {
+        let mut tries: u32 = 1;
+        loop {
+            let error = match self.ask_once(&command).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if !may_pass(&error) => return Err(self.error(what, &error)),
-                Err(_) => sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await,
+                Err(error) => error,
+            };
+            let again = match Fault::of(&error).patience() {
+                Patience::None => false,
+                Patience::Tries => tries < TRIES,
+                Patience::Seconds => begun.elapsed() < CHANGE_WITHIN,
+            };
+            if !again {
+                return Err(self.failed(what, &error));
             }
-            pause = pause.saturating_mul(3);
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            tries = tries.saturating_add(1);
+            pause = pause.saturating_mul(3).min(LONGEST_PAUSE);
         }
-        self.ask_once(&request).await.map_err(|error| self.error(what, &error))
     }
 
     /// Asks once, and waits for `limit` at most.
@@ -87,50 +143,49 @@ impl Connections {
         &self,
         limit: Duration,
         what: &str,
-        command: Cmd,
+        command: &Cmd,
     ) -> Result<T, StoreError> {
-        let request = Request::Command(command);
-        let answer = timeout(limit, self.ask_once(&request)).await;
-        let answer = match answer {
+        let answer = match timeout(limit, self.ask_once(command)).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Nothing says that it is broken. It is not trusted with the next request.
-                self.held.lock().await.connection = None;
+                self.held.lock().await.connected = None;
                 Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
             }
         };
-        answer.map_err(|error| self.error(what, &error))
+        answer.map_err(|error| self.failed(what, &error))
     }
 
-    async fn ask_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
-        let answer = self.try_once(request).await;
+    async fn ask_once<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let answer = self.try_once(command).await;
         if let Err(error) = &answer {
             Failed(error).tell();
         }
         answer
     }
 
-    async fn try_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
-        let (epoch, mut connection) = self.connection().await?;
-        let answer = match request {
-            Request::Command(command) => command.query_async(&mut connection).await,
-            Request::Transaction(pipeline) => pipeline.query_async(&mut connection).await,
-        };
+    async fn try_once<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let (epoch, Connected { mut connection, .. }) = self.connected().await?;
+        let answer = command.query_async(&mut connection).await;
         if let Err(error) = &answer
-            && (error.is_io_error() || error.is_unrecoverable_error() || error.is_cluster_error())
+            && connection.is_useless_after(error)
         {
-            let mut held = self.held.lock().await;
-            if held.epoch == epoch {
-                held.connection = None;
-            }
+            self.drop_connection(epoch).await;
         }
         answer
     }
 
-    async fn connection(&self) -> RedisResult<(u64, Connection)> {
+    async fn drop_connection(&self, epoch: u64) {
         let mut held = self.held.lock().await;
-        if let Some(connection) = &held.connection {
-            return Ok((held.epoch, connection.clone()));
+        if held.epoch == epoch {
+            held.connected = None;
+        }
+    }
+
+    async fn connected(&self) -> RedisResult<(u64, Connected)> {
+        let mut held = self.held.lock().await;
+        if let Some(connected) = &held.connected {
+            return Ok((held.epoch, connected.clone()));
         }
         if let Some((at, error)) = &held.failure
             && at.elapsed() < SAME_FAILURE
@@ -138,11 +193,11 @@ impl Connections {
             return Err(error.clone());
         }
         match self.connect().await {
-            Ok(connection) => {
+            Ok(connected) => {
                 held.epoch = held.epoch.wrapping_add(1);
-                held.connection = Some(connection.clone());
+                held.connected = Some(connected.clone());
                 held.failure = None;
-                Ok((held.epoch, connection))
+                Ok((held.epoch, connected))
             }
             Err(error) => {
                 held.failure = Some((Instant::now(), error.clone()));
@@ -151,52 +206,111 @@ impl Connections {
         }
     }
 
-    async fn connect(&self) -> RedisResult<Connection> {
+    /// Connects to the first server that is a primary, or else to the first that answers.
+    async fn connect(&self) -> RedisResult<Connected> {
+        let ca = self.servers.certificates().await?;
+        let mut replica = None;
+        let mut refused = None;
+        for place in 0..self.servers.infos.len() {
+            match self.connect_to(place, ca.as_deref()).await {
+                Ok((_, Greeting { is_cluster: true, .. })) => {
+                    let cluster = self.servers.cluster(ca.as_deref())?;
+                    let cluster = timeout(REQUEST_WITHIN, cluster.get_async_connection()).await;
+                    let connection = Connection::Cluster(cluster.map_err(late)??);
+                    return Ok(Connected { connection, place, role: Role::Primary });
+                }
+                Ok((server, Greeting { role, .. })) => {
+                    let connected = Connected { connection: Connection::Server(server), place, role };
+                    match role {
+                        Role::Primary => return Ok(connected),
+                        Role::Replica => replica = replica.or(Some(connected)),
+                    }
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        let no_server = || RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server"));
+        replica.ok_or_else(|| refused.unwrap_or_else(no_server))
+    }
+
+    async fn connect_to(
+        &self,
+        place: usize,
+        ca: Option<&[u8]>,
+    ) -> RedisResult<(MultiplexedConnection, Greeting)> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(RESPOND_WITHIN));
-        let mut server = self
-            .first(|client| {
-                let config = config.clone();
-                async move { client.get_multiplexed_async_connection_with_config(&config).await }
-            })
-            .await?;
-        let mut info = redis::cmd("INFO");
-        let info: String = info.arg("cluster").query_async(&mut server).await?;
-        if !info.contains("cluster_enabled:1") {
-            return Ok(Connection::Server(server));
-        }
-        let cluster = self.servers.cluster.get_async_connection();
-        Ok(Connection::Cluster(timeout(REQUEST_WITHIN, cluster).await.map_err(late)??))
+        let client = client(&self.servers.infos[place], ca)?;
+        let mut server = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let greeting = greeting(&mut server).await?;
+        Ok((server, greeting))
     }
 
-    /// What is published on a channel from now on, heard from the first server that answers: in a cluster each hears
-    /// of what is published at any.
-    pub(crate) async fn subscribe(&self, channel: &str) -> RedisResult<PubSubStream> {
-        self.first(|client| async move {
+    /// A connection of its own to a server, to ask it in a way that others must not be disturbed by.
+    pub(crate) async fn aside(&self) -> RedisResult<MultiplexedConnection> {
+        let (_, Connected { place, .. }) = self.connected().await?;
+        let ca = self.servers.certificates().await?;
+        Ok(self.connect_to(place, ca.as_deref()).await?.0)
+    }
+
+    /// Connects if need be, and tells the connections apart that requests go to. Nothing if no server can be reached soon.
+    pub(crate) async fn reach(&self, within: Duration) -> Option<u64> {
+        let connected = timeout(within, self.connected()).await.ok()?;
+        connected.ok().map(|(epoch, _)| epoch)
+    }
+
+    /// Whether requests go to this connection still.
+    pub(crate) async fn holds(&self, epoch: u64) -> bool {
+        let held = self.held.lock().await;
+        held.epoch == epoch && held.connected.is_some()
+    }
+
+    /// Drops the connection to a server that has become a replica, and to one that was a replica if there are other
+    /// servers. The next request looks for the primary: a replica answers reads however old its data are.
+    pub(crate) async fn check_role(&self, within: Duration) {
+        let held = {
+            let held = self.held.lock().await;
+            held.connected.clone().map(|connected| (held.epoch, connected))
+        };
+        let Some((epoch, Connected { connection: Connection::Server(mut server), role, .. })) = held else {
+            return;
+        };
+        let is_replica = match timeout(within, greeting(&mut server)).await {
+            Ok(Ok(greeting)) => greeting.role == Role::Replica,
+            // The request that comes next tells what is wrong.
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if is_replica && (role == Role::Primary || self.servers.infos.len() > 1) {
+            self.drop_connection(epoch).await;
+        }
+    }
+
+    /// Subscribes to a channel at the server that requests go to, or else at the first that answers. Each node of a cluster
+    /// passes on what is published at any other.
+    pub(crate) async fn subscribe(&self, channel: &str) -> RedisResult<Subscription> {
+        let preferred = self.held.lock().await.connected.as_ref().map_or(0, |connected| connected.place);
+        let ca = self.servers.certificates().await?;
+        let others = (0..self.servers.infos.len()).filter(|place| *place != preferred);
+        let mut refused = RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server"));
+        for place in std::iter::once(preferred).chain(others) {
+            let client = client(&self.servers.infos[place], ca.as_deref())?;
             let subscribed = async {
                 let mut subscription = client.get_async_pubsub().await?;
                 subscription.subscribe(channel).await?;
-                Ok(subscription.into_on_message())
+                let (sink, messages) = subscription.split();
+                RedisResult::Ok(Subscription { messages, sink })
             };
-            timeout(CONNECT_WITHIN, subscribed).await.map_err(late)?
-        })
-        .await
-    }
-
-    /// From the first server that gives it, or what the last said.
-    async fn first<'a, T, F: Future<Output = RedisResult<T>>>(
-        &'a self,
-        ask: impl Fn(&'a Client) -> F,
-    ) -> RedisResult<T> {
-        let mut refused = RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server"));
-        for client in &self.servers.clients {
-            match ask(client).await {
-                Ok(answer) => return Ok(answer),
+            match timeout(CONNECT_WITHIN, subscribed).await.map_err(late).flatten() {
+                Ok(subscription) => return Ok(subscription),
                 Err(error) => refused = error,
             }
         }
         Err(refused)
+    }
+
+    pub(crate) fn failed(&self, what: &str, error: &RedisError) -> StoreError {
+        self.error(what, &format_args!("{error}{}", Fault::of(error).advice()))
     }
 
     pub(crate) fn error(&self, what: &str, error: &impl std::fmt::Display) -> StoreError {
@@ -204,14 +318,46 @@ impl Connections {
     }
 }
 
+/// Asks a server what it is. `HELLO` needs no right and is answered while data are loaded. Servers before Redis 6.2 do not
+/// know it in this form; they are asked for the state of their cluster.
+async fn greeting(server: &mut MultiplexedConnection) -> RedisResult<Greeting> {
+    let said: RedisResult<HashMap<String, Value>> = cmd("HELLO").query_async(server).await;
+    let said = match said {
+        Ok(said) => said,
+        Err(error) if Fault::of(&error) == Fault::Server => {
+            let mut state = cmd("CLUSTER");
+            let state: RedisResult<String> = state.arg("INFO").query_async(server).await;
+            return match state {
+                Ok(_) => Ok(Greeting { is_cluster: true, role: Role::Primary }),
+                Err(error) if error.is_io_error() => Err(error),
+                Err(_) => Ok(Greeting { is_cluster: false, role: Role::Primary }),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    let says = |field: &str, expected: &str| {
+        let value = said.get(field).cloned().map(from_redis_value::<String>);
+        value.and_then(Result::ok).is_some_and(|value| value == expected)
+    };
+    let role = if says("role", "replica") || says("role", "slave") { Role::Replica } else { Role::Primary };
+    Ok(Greeting { is_cluster: says("mode", "cluster"), role })
+}
+
 fn late(_: tokio::time::error::Elapsed) -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time").into()
 }
 
-/// Whether asking again makes sense.
-fn may_pass(error: &RedisError) -> bool {
-    error.kind() != redis::ErrorKind::AuthenticationFailed
-        && (error.is_io_error() || !matches!(error.retry_method(), RetryMethod::NoRetry))
+impl Connection {
+    /// Whether another connection may do better.
+    fn is_useless_after(&self, error: &RedisError) -> bool {
+        match self {
+            // It follows slots and changes of roles by itself.
+            Self::Cluster(_) if Fault::of(error) == Fault::Cluster => error.code() == Some("CLUSTERDOWN"),
+            Self::Server(_) | Self::Cluster(_) => {
+                error.is_unrecoverable_error() || Fault::of(error).is_of_the_connection()
+            }
+        }
+    }
 }
 
 impl ConnectionLike for Connection {

@@ -2,9 +2,11 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, exponential_buckets};
-use redis::{ErrorKind, RedisError, ServerErrorKind};
-use shared::{Generation, StoreError, Summary, metrics::registered};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, exponential_buckets};
+use redis::RedisError;
+use shared::{Damage, Generation, StoreError, Summary, metrics::registered};
+
+use crate::fault::Fault;
 
 static PUBLISH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     let options = HistogramOpts::new("cripto_publish_seconds", "Time to publish a snapshot in Redis.");
@@ -119,20 +121,173 @@ pub(crate) struct Failed<'a>(pub(crate) &'a RedisError);
 
 impl Failed<'_> {
     pub(crate) fn tell(&self) {
-        ERRORS.with_label_values(&[self.kind()]).inc();
+        ERRORS.with_label_values(&[Fault::of(self.0).label()]).inc();
     }
+}
 
-    fn kind(&self) -> &'static str {
-        match self.0.kind() {
-            _ if self.0.is_timeout() => "timeout",
-            ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => "connection",
-            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => "permission",
-            ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading",
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => "read_only",
-            ErrorKind::Server(_) if self.0.is_cluster_error() => "cluster",
-            _ if self.0.code() == Some("OOM") => "out_of_memory",
-            ErrorKind::Server(_) | ErrorKind::Extension => "server",
-            _ => "client",
+static SUBSCRIBED: LazyLock<IntGauge> = LazyLock::new(|| {
+    registered(IntGauge::new(
+        "cripto_redis_subscribed",
+        "1 while announcements of new generations are listened to, else 0.",
+    ))
+});
+
+static SUBSCRIPTIONS_LOST: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new(
+        "cripto_redis_subscriptions_lost_total",
+        "Subscriptions that ended, or gave no sign of life, and were made again.",
+    ))
+});
+
+/// Announcements are listened to from now on.
+pub(crate) struct Subscribed;
+
+impl Subscribed {
+    pub(crate) fn tell(&self) {
+        // It is there from the first subscription on, with 0.
+        SUBSCRIPTIONS_LOST.inc_by(0);
+        SUBSCRIBED.set(1);
+        tracing::debug!("subscribed to announcements of generations");
+    }
+}
+
+/// A subscription ended, or its connection is dead. Another one is made.
+pub(crate) struct SubscriptionLost {
+    pub(crate) why: &'static str,
+}
+
+impl SubscriptionLost {
+    pub(crate) fn tell(&self) {
+        SUBSCRIPTIONS_LOST.inc();
+        SUBSCRIBED.set(0);
+        tracing::info!(reason = self.why, "the subscription to Redis is made again");
+    }
+}
+
+/// Announcements cannot be listened to. Until they can, the server is only asked from time to time.
+pub(crate) struct NotSubscribed<'a> {
+    pub(crate) channel: &'a str,
+    pub(crate) error: &'a RedisError,
+    /// Whether this was told before.
+    pub(crate) known: bool,
+}
+
+impl NotSubscribed<'_> {
+    pub(crate) fn tell(&self) {
+        SUBSCRIBED.set(0);
+        let Self { channel, error, known } = self;
+        if *known {
+            tracing::debug!(channel, %error, "announcements cannot be listened to");
+        } else {
+            tracing::warn!(
+                channel, %error,
+                "announcements cannot be listened to; new generations are found by asking Redis regularly"
+            );
         }
+    }
+}
+
+/// A generation is current, and nobody was told.
+pub(crate) struct NotAnnounced<'a> {
+    pub(crate) generation: Generation,
+    pub(crate) error: &'a StoreError,
+}
+
+impl NotAnnounced<'_> {
+    pub(crate) fn tell(&self) {
+        tracing::warn!(
+            generation = %self.generation, error = %self.error,
+            "published but not announced; readers find it by asking Redis regularly"
+        );
+    }
+}
+
+static INCOMPLETE: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new(
+        "cripto_redis_incomplete_total",
+        "Reads of the current generation that missed a part of it.",
+    ))
+});
+
+/// A reader missed a part of the current generation.
+pub(crate) struct IncompleteGeneration {
+    pub(crate) generation: Generation,
+}
+
+impl IncompleteGeneration {
+    pub(crate) fn tell(&self) {
+        INCOMPLETE.inc();
+        tracing::warn!(
+            generation = %self.generation,
+            "a part of the current generation is missing in Redis; the scorer is asked to publish again"
+        );
+    }
+}
+
+/// A reader missed a part of a generation, and could not tell publishers.
+pub(crate) struct NotComplained<'a> {
+    pub(crate) error: &'a StoreError,
+}
+
+impl NotComplained<'_> {
+    pub(crate) fn tell(&self) {
+        tracing::warn!(error = %self.error, "the scorer could not be asked to publish again");
+    }
+}
+
+/// The store has lost something of what was published.
+pub(crate) struct Damaged {
+    pub(crate) damage: Damage,
+    pub(crate) generation: Option<Generation>,
+}
+
+impl Damaged {
+    pub(crate) fn tell(&self) {
+        let number = self.generation.map_or(0, |generation| generation.0);
+        match self.damage {
+            Damage::Behind => tracing::warn!(
+                generation = number,
+                "Redis holds an older generation than before: it was restored from an older copy, or a lagging replica was promoted"
+            ),
+            Damage::Incomplete => tracing::warn!(
+                generation = number,
+                "a reader reports that a part of the current generation is missing in Redis"
+            ),
+        }
+    }
+}
+
+static MISSING_RIGHTS: LazyLock<IntGauge> = LazyLock::new(|| {
+    registered(IntGauge::new("cripto_redis_missing_rights", "Rights that the Redis user needs and lacks."))
+});
+
+/// The rights of the user were checked.
+pub(crate) struct RightsChecked<'a> {
+    /// Commands with their keys or channels, in the order in which they were tried.
+    pub(crate) missing: &'a [String],
+}
+
+impl RightsChecked<'_> {
+    pub(crate) fn tell(&self) {
+        MISSING_RIGHTS.set(i64::try_from(self.missing.len()).unwrap_or(i64::MAX));
+        if self.missing.is_empty() {
+            tracing::debug!("the Redis user has the rights that are needed");
+        } else {
+            tracing::error!(
+                missing = self.missing.join(", "),
+                "the Redis user lacks rights; grant those that docs/deploy.md lists"
+            );
+        }
+    }
+}
+
+/// The rights of the user could not be checked.
+pub(crate) struct RightsNotChecked<'a> {
+    pub(crate) error: &'a RedisError,
+}
+
+impl RightsNotChecked<'_> {
+    pub(crate) fn tell(&self) {
+        tracing::warn!(error = %self.error, "the rights of the Redis user could not be checked");
     }
 }

@@ -2,20 +2,30 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use redis::{aio::PubSubStream, cmd};
-use shared::{Following, Generation, StoreError};
+use redis::cmd;
+use shared::{Damage, Following, Generation, StoreError};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
 
 use crate::{
-    events::{Heard, Reachable, Unreachable},
+    connection::Subscription,
+    events::{Damaged, Heard, NotSubscribed, Reachable, Subscribed, SubscriptionLost, Unreachable},
+    fault::Fault,
+    ledger::Pointer,
     store::Inner,
 };
 
 /// A server that says nothing for so long cannot be reached.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often a subscription is asked for a sign of life, and a server for its role. A connection that a network has
+/// dropped without a word looks like one on which nothing happens.
+const CHECK_EVERY: Duration = Duration::from_secs(3);
+
+/// How soon a subscription is tried again that the user has no right to.
+const DENIED_RETRY: Duration = Duration::from_secs(60);
 
 /// The pause before the server is asked again after it could not be reached; then twice of it, and so on.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -31,22 +41,42 @@ pub(crate) struct Follower {
     inner: Arc<Inner>,
     poll: Duration,
     following: watch::Sender<Following>,
-    messages: Option<PubSubStream>,
+    subscription: Option<Subscription>,
+    /// Of the connection that the subscription was made beside. It may lead to another server than the next one.
+    epoch: u64,
+    /// When a subscription was denied.
+    denied: Option<Instant>,
+    /// When the subscription and the role of the server were checked.
+    checked: Instant,
+    rights_checked: bool,
     /// Since when, and the last pause.
     unreachable: Option<(Instant, Duration)>,
 }
 
 impl Follower {
     pub(crate) fn new(inner: Arc<Inner>, poll: Duration, following: watch::Sender<Following>) -> Self {
-        Self { inner, poll, following, messages: None, unreachable: None }
+        Self {
+            inner,
+            poll,
+            following,
+            subscription: None,
+            epoch: 0,
+            denied: None,
+            checked: Instant::now(),
+            rights_checked: false,
+            unreachable: None,
+        }
     }
 
     pub(crate) async fn run(mut self) {
+        // After the first look, so that nobody waits for it.
+        self.check_rights().await;
+        let mut asked = Instant::now();
         loop {
             let pause = self.unreachable.map_or(self.poll, |(_, pause)| jittered(pause));
             let message = async {
-                match &mut self.messages {
-                    Some(messages) => messages.next().await,
+                match &mut self.subscription {
+                    Some(subscription) => subscription.messages.next().await,
                     None => std::future::pending().await,
                 }
             };
@@ -54,43 +84,121 @@ impl Follower {
                 message = message => {
                     // The end of them: most likely the server is gone.
                     if message.is_none() {
-                        self.messages = None;
+                        self.lost("it ended");
                     }
                 }
-                () = sleep(pause) => {}
+                () = sleep(pause.saturating_sub(asked.elapsed())) => {}
+                () = sleep(CHECK_EVERY.saturating_sub(self.checked.elapsed())), if self.unreachable.is_none() => {
+                    if self.check().await {
+                        continue;
+                    }
+                }
             }
+            asked = Instant::now();
             self.look().await;
+            self.check_rights().await;
         }
     }
 
     /// Asks what is current.
     pub(crate) async fn look(&mut self) {
         // First, so that nothing is missed between the answer and the first message.
-        if self.messages.is_none() {
-            self.messages = self.inner.connections.subscribe(&self.inner.keys.channel()).await.ok();
-        }
-        let pointer = self.inner.keys.current();
-        let mut get = cmd("GET");
-        get.arg(&pointer);
-        let what = format!("reading {pointer}");
-        match self.inner.connections.ask_within::<Option<u64>>(ANSWER_WITHIN, &what, get).await {
-            Ok(current) => self.heard(current.map(Generation)),
+        self.subscribe().await;
+        match self.state().await {
+            Ok((pointer, incomplete)) => self.heard(pointer, incomplete),
             Err(error) => self.unreachable(&error),
+        }
+        if self.subscription.is_some() && !self.inner.connections.holds(self.epoch).await {
+            self.lost("requests go to another connection");
+            self.subscribe().await;
         }
     }
 
-    fn heard(&mut self, generation: Option<Generation>) {
+    async fn state(&self) -> Result<(Pointer, Option<u64>), StoreError> {
+        let connections = &self.inner.connections;
+        let what = format!("reading {}", self.inner.keys.current());
+        let pointer = self.inner.ledger().pointer();
+        let pointer = connections.ask_within(ANSWER_WITHIN, &what, &pointer).await?;
+        let incomplete = self.inner.keys.incomplete();
+        let mut get = cmd("GET");
+        get.arg(&incomplete);
+        let what = format!("reading {incomplete}");
+        Ok((pointer, connections.ask_within(ANSWER_WITHIN, &what, &get).await?))
+    }
+
+    async fn subscribe(&mut self) {
+        let is_denied = self.denied.is_some_and(|since| since.elapsed() < DENIED_RETRY);
+        if self.subscription.is_some() || is_denied {
+            return;
+        }
+        // A subscription is made where requests go to.
+        let Some(epoch) = self.inner.connections.reach(ANSWER_WITHIN).await else { return };
+        let channel = self.inner.keys.channel();
+        match self.inner.connections.subscribe(&channel).await {
+            Ok(subscription) => {
+                Subscribed.tell();
+                self.subscription = Some(subscription);
+                self.epoch = epoch;
+                self.checked = Instant::now();
+                self.denied = None;
+            }
+            Err(error) if Fault::of(&error) == Fault::Permission => {
+                NotSubscribed { channel: &channel, error: &error, known: self.denied.is_some() }.tell();
+                self.denied = Some(Instant::now());
+            }
+            // The request that comes next tells what is wrong.
+            Err(_) => {}
+        }
+    }
+
+    /// Looks whether the subscription lives and whether the server is still the primary. Whether all is well.
+    async fn check(&mut self) -> bool {
+        self.checked = Instant::now();
+        self.inner.connections.check_role(ANSWER_WITHIN).await;
+        let is_alive = match &mut self.subscription {
+            Some(subscription) => subscription.is_alive(ANSWER_WITHIN).await,
+            None => true,
+        };
+        if !is_alive {
+            self.lost("it gave no sign of life");
+        }
+        is_alive && (self.subscription.is_none() || self.inner.connections.holds(self.epoch).await)
+    }
+
+    fn lost(&mut self, why: &'static str) {
+        self.subscription = None;
+        SubscriptionLost { why }.tell();
+    }
+
+    /// Checks the rights of the user once, as soon as a server answers.
+    async fn check_rights(&mut self) {
+        if !self.rights_checked && self.unreachable.is_none() {
+            self.rights_checked = true;
+            self.inner.check_rights().await;
+        }
+    }
+
+    fn heard(&mut self, pointer: Pointer, incomplete: Option<u64>) {
         if let Some((since, _)) = self.unreachable.take() {
             Reachable { after: since.elapsed() }.tell();
         }
-        let now = Following { generation, unreachable_since: None };
-        let changed = self.following.send_if_modified(|following| {
-            let changed = *following != now;
-            *following = now;
-            changed
-        });
-        if changed {
-            Heard(generation).tell();
+        let generation = pointer.0.map(Generation);
+        let damage = if self.inner.standing.seen(pointer).is_err() {
+            Some(Damage::Behind)
+        } else if generation.is_some() && incomplete == pointer.0 {
+            Some(Damage::Incomplete)
+        } else {
+            None
+        };
+        let now = Following { generation, unreachable_since: None, damage };
+        let before = *self.following.borrow();
+        if before == now {
+            return;
+        }
+        self.following.send_replace(now);
+        Heard(generation).tell();
+        if let Some(damage) = damage.filter(|damage| before.damage != Some(*damage)) {
+            Damaged { damage, generation }.tell();
         }
     }
 

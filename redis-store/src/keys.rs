@@ -21,6 +21,10 @@ impl Keys {
         Self { prefix }
     }
 
+    pub(crate) fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
     pub(crate) fn current(&self) -> String {
         self.control("current")
     }
@@ -43,6 +47,11 @@ impl Keys {
 
     pub(crate) fn withdrawn(&self) -> String {
         self.control("withdrawn")
+    }
+
+    /// The generation of which a reader missed a part.
+    pub(crate) fn incomplete(&self) -> String {
+        self.control("incomplete")
     }
 
     /// In one slot of a cluster.

@@ -2,22 +2,23 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use redis::{Cmd, cmd, pipe};
+use redis::{Cmd, cmd};
 use shared::{Digest, Generation, StoreError};
 
-use crate::{
-    connection::{Connections, Request},
-    keys::Keys,
-};
+use crate::{connection::Connections, keys::Keys};
 
 /// Larger numbers are not exact in Lua. The clock reaches it in 285 000 years.
 pub(crate) const LARGEST: Generation = Generation(1 << 53);
 
-/// KEYS: drawn. ARGV: expiry.
+/// Placeholder in the hash of pending generations and in the set of withdrawn digests, so that neither key vanishes. A
+/// cluster runs a script on several keys while their slot moves only if all of the keys exist.
+const NOTHING: &str = "-";
+
+/// KEYS: drawn. ARGV: expiry, the largest number that is known.
 const DRAW: &str = r"
 local time = redis.call('TIME')
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local last = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), tonumber(ARGV[2]))
 local drawn = string.format('%.0f', math.max(last + 1, clock))
 redis.call('SET', KEYS[1], drawn, 'EX', ARGV[1])
 return drawn
@@ -29,13 +30,13 @@ local published = redis.call('GET', KEYS[2]) or '0'
 if tonumber(published) >= tonumber(ARGV[1]) then
     return redis.call('GET', KEYS[1]) or published
 end
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[3], '-', '', ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[3], ARGV[3])
 return false
 ";
 
 /// KEYS: current, published, pending, drawn, kept, withdrawn.
-/// ARGV: offered, pending entry, kept entry, how many are kept before it, expiry, channel.
+/// ARGV: offered, pending entry, kept entry, how many are kept before it, expiry.
 const COMMIT: &str = r"
 local offered = tonumber(ARGV[1])
 -- Asked again because the first answer was lost.
@@ -49,8 +50,15 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
 if tonumber(redis.call('GET', KEYS[4]) or 0) < offered then redis.call('SET', KEYS[4], ARGV[1]) end
 redis.call('EXPIRE', KEYS[4], ARGV[5])
-redis.call('DEL', KEYS[6])
+-- No key is removed and made again: where a slot moves, the second command would not find the key.
+redis.call('SADD', KEYS[6], '-')
+for _, digest in ipairs(redis.call('SMEMBERS', KEYS[6])) do
+    if digest ~= '-' then redis.call('SREM', KEYS[6], digest) end
+end
+redis.call('EXPIRE', KEYS[6], ARGV[5])
+redis.call('HSET', KEYS[3], '-', '')
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('EXPIRE', KEYS[3], ARGV[5])
 redis.call('HSET', KEYS[5], ARGV[1], ARGV[3])
 redis.call('EXPIRE', KEYS[5], ARGV[5])
 local reply = {'published'}
@@ -66,23 +74,37 @@ for place, generation in ipairs(kept) do
 end
 -- Whoever still writes an older one is superseded.
 for _, generation in ipairs(redis.call('HKEYS', KEYS[3])) do
-    if tonumber(generation) < offered then drop(KEYS[3], generation) end
+    local number = tonumber(generation)
+    if number and number < offered then drop(KEYS[3], generation) end
 end
-redis.call('PUBLISH', ARGV[6], ARGV[1])
 return reply
 ";
 
-/// KEYS: current, kept, withdrawn. ARGV: from, to, digest of what is withdrawn, expiry, channel.
+/// KEYS: current, kept, withdrawn. What they hold.
+const STATE: &str = r"
+return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('SMEMBERS', KEYS[3])}
+";
+
+/// KEYS: current, kept, withdrawn, drawn, published. ARGV: from, to, digest of what is withdrawn, expiry.
+///
+/// The rollback has a number of its own, which becomes the number that was published last. So an older pointer is a
+/// rollback only beside a newer number, and what was drawn before the rollback is superseded.
 const ROLL_BACK: &str = r"
 local current = redis.call('GET', KEYS[1])
 -- Asked again because the first answer was lost.
 if current == ARGV[2] and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 1 end
 if current ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then return 0 end
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local drawn = tonumber(redis.call('GET', KEYS[4]) or 0)
+local published = tonumber(redis.call('GET', KEYS[5]) or 0)
+local number = string.format('%.0f', math.max(drawn + 1, published + 1, clock))
+redis.call('SET', KEYS[4], number, 'EX', ARGV[4])
+redis.call('SET', KEYS[5], number, 'EX', ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
 redis.call('HDEL', KEYS[2], ARGV[1])
-redis.call('SADD', KEYS[3], ARGV[3])
+redis.call('SADD', KEYS[3], '-', ARGV[3])
 redis.call('EXPIRE', KEYS[3], ARGV[4])
-redis.call('PUBLISH', ARGV[5], ARGV[2])
 return 1
 ";
 
@@ -122,6 +144,9 @@ impl Entry {
 /// Generations by their numbers.
 pub(crate) type Generations = BTreeMap<Generation, Entry>;
 
+/// The number of the current generation, and the largest number that was published or of a rollback.
+pub(crate) type Pointer = (Option<u64>, Option<u64>);
+
 /// What came of moving the pointer.
 pub(crate) enum Committed {
     /// It was moved, and these need no longer be there.
@@ -147,10 +172,12 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    pub(crate) async fn draw(&self, expiry: Duration) -> Result<Generation, StoreError> {
-        let command = script(DRAW, &[self.keys.drawn()], &[&expiry.as_secs().to_string()]);
+    /// Draws a number larger than all before it and than `known`.
+    pub(crate) async fn draw(&self, known: u64, expiry: Duration) -> Result<Generation, StoreError> {
+        let arguments = [&expiry.as_secs().to_string(), &known.to_string()];
+        let command = script(DRAW, &[self.keys.drawn()], &arguments.map(String::as_str));
         let what = format!("drawing a number from {}", self.keys.drawn());
-        let drawn: u64 = self.connections.ask(&what, Request::Command(command)).await?;
+        let drawn: u64 = self.connections.ask(&what, command).await?;
         Ok(Generation(drawn))
     }
 
@@ -165,20 +192,23 @@ impl Ledger<'_> {
         let arguments = [&offered.to_string(), &entry.to_text(), &expiry.as_secs().to_string()];
         let what = format!("noting generation {offered} in {}", self.keys.pending());
         let command = script(BEGIN, &keys, &arguments.map(String::as_str));
-        let current: Option<u64> = self.connections.ask(&what, Request::Command(command)).await?;
+        let current: Option<u64> = self.connections.ask(&what, command).await?;
         Ok(current.map(Generation))
     }
 
     /// The current generation, if one as late as the offered one was published.
     pub(crate) async fn superseded(&self, offered: Generation) -> Result<Option<Generation>, StoreError> {
-        let mut transaction = pipe();
-        transaction.atomic().cmd("GET").arg(self.keys.published());
-        transaction.cmd("GET").arg(self.keys.current());
         let what = format!("reading {}", self.keys.published());
-        let (published, current): (Option<u64>, Option<u64>) =
-            self.connections.ask(&what, Request::Transaction(transaction)).await?;
+        let (current, published): Pointer = self.connections.ask(&what, self.pointer()).await?;
         let superseded = published.filter(|published| *published >= offered.0);
         Ok(superseded.map(|published| Generation(current.unwrap_or(published))))
+    }
+
+    /// Asks for the [`Pointer`].
+    pub(crate) fn pointer(&self) -> Cmd {
+        let mut get = cmd("MGET");
+        get.arg(self.keys.current()).arg(self.keys.published());
+        get
     }
 
     pub(crate) async fn commit(
@@ -203,11 +233,10 @@ impl Ledger<'_> {
             &entry.to_text(),
             &kept.to_string(),
             &expiry.as_secs().to_string(),
-            &self.keys.channel(),
         ];
         let what = format!("making generation {offered} {}", self.keys.current());
         let command = script(COMMIT, &keys, &arguments.map(String::as_str));
-        let reply: Vec<String> = self.connections.ask(&what, Request::Command(command)).await?;
+        let reply: Vec<String> = self.connections.ask(&what, command).await?;
         match reply.split_first() {
             Some((outcome, dropped)) if outcome == "published" => {
                 let pairs = dropped.chunks_exact(2).filter_map(|pair| match pair {
@@ -227,36 +256,40 @@ impl Ledger<'_> {
     }
 
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        let mut transaction = pipe();
-        transaction.atomic().cmd("GET").arg(self.keys.current());
-        transaction.cmd("HGETALL").arg(self.keys.kept());
-        transaction.cmd("SMEMBERS").arg(self.keys.withdrawn());
+        let keys = [self.keys.current(), self.keys.kept(), self.keys.withdrawn()];
         let what = format!("reading {}", self.keys.kept());
         type Reply = (Option<u64>, Vec<(String, String)>, Vec<String>);
-        let (current, kept, withdrawn): Reply =
-            self.connections.ask(&what, Request::Transaction(transaction)).await?;
+        let (current, kept, mut withdrawn): Reply =
+            self.connections.ask(&what, script(STATE, &keys, &[])).await?;
         let kept = kept.iter().filter_map(|(generation, entry)| generation_of(generation, entry)).collect();
+        withdrawn.retain(|digest| digest != NOTHING);
         Ok(State { current: current.map(Generation), kept, withdrawn })
     }
 
     /// Keeps all of this for as long again.
     pub(crate) async fn renew(&self, expiry: Duration) -> Result<(), StoreError> {
-        let mut transaction = pipe();
-        transaction.atomic();
         let keys = &self.keys;
-        for key in [keys.current(), keys.published(), keys.drawn(), keys.kept(), keys.withdrawn()] {
-            transaction.cmd("EXPIRE").arg(key).arg(expiry.as_secs()).ignore();
+        let notes = [keys.published(), keys.drawn(), keys.kept(), keys.pending(), keys.withdrawn()];
+        // The pointer comes last, so that it does not outlive what it leads to.
+        for key in notes.into_iter().chain([keys.current()]) {
+            let mut expire = cmd("EXPIRE");
+            expire.arg(&key).arg(expiry.as_secs());
+            self.connections.ask::<()>(&format!("renewing {key}"), expire).await?;
         }
-        let what = format!("renewing {}", self.keys.current());
-        self.connections.ask(&what, Request::Transaction(transaction)).await
+        Ok(())
     }
 
     /// Whether there was anything to forget.
     pub(crate) async fn forget_withdrawn(&self) -> Result<bool, StoreError> {
+        let withdrawn = self.state().await?.withdrawn;
+        if withdrawn.is_empty() {
+            return Ok(false);
+        }
         let key = self.keys.withdrawn();
-        let mut remove = cmd("DEL");
-        remove.arg(&key);
-        self.connections.ask(&format!("removing {key}"), Request::Command(remove)).await
+        let mut remove = cmd("SREM");
+        remove.arg(&key).arg(withdrawn);
+        self.connections.ask::<()>(&format!("removing from {key}"), remove).await?;
+        Ok(true)
     }
 
     /// Whether the pointer was moved; it is not if it has been moved meanwhile.
@@ -266,17 +299,18 @@ impl Ledger<'_> {
         to: Generation,
         expiry: Duration,
     ) -> Result<bool, StoreError> {
-        let keys = [self.keys.current(), self.keys.kept(), self.keys.withdrawn()];
-        let arguments = [
-            &from.to_string(),
-            &to.to_string(),
-            &String::from(withdrawn),
-            &expiry.as_secs().to_string(),
-            &self.keys.channel(),
+        let keys = [
+            self.keys.current(),
+            self.keys.kept(),
+            self.keys.withdrawn(),
+            self.keys.drawn(),
+            self.keys.published(),
         ];
+        let arguments =
+            [&from.to_string(), &to.to_string(), &String::from(withdrawn), &expiry.as_secs().to_string()];
         let command = script(ROLL_BACK, &keys, &arguments.map(String::as_str));
         let what = format!("rolling back {} to {to}", self.keys.current());
-        self.connections.ask(&what, Request::Command(command)).await
+        self.connections.ask(&what, command).await
     }
 }
 
@@ -285,7 +319,7 @@ fn generation_of(number: &str, entry: &str) -> Option<(Generation, Entry)> {
 }
 
 /// The text goes with each call: they are few and it is short, and a server that was restarted needs nothing else.
-fn script(text: &str, keys: &[String], arguments: &[&str]) -> Cmd {
+pub(crate) fn script(text: &str, keys: &[String], arguments: &[&str]) -> Cmd {
     let mut command = cmd("EVAL");
     command.arg(text.trim()).arg(keys.len()).arg(keys).arg(arguments);
     command

@@ -33,8 +33,10 @@
 //! | `cripto:1795512345678:summary` | string | [`Summary`](shared::Summary) as JSON |
 //! | `{cripto}:kept` | hash | by generation that is kept, the current one among them: shards, token, digest |
 //! | `{cripto}:pending` | hash | by generation that is being written: shards, token |
-//! | `{cripto}:drawn`, `{cripto}:published` | string | the largest number that was drawn, that was published |
-//! | `{cripto}:withdrawn` | set | the digests of what was [taken back](RedisStore::rollback) since the last publication |
+//! | `{cripto}:drawn` | string | the largest number that was drawn |
+//! | `{cripto}:published` | string | the number of the last publication or [rollback](RedisStore::rollback) |
+//! | `{cripto}:withdrawn` | set | the digests of what was taken back since the last publication |
+//! | `{cripto}:incomplete` | string | the generation of which a reader missed a part, for ten minutes |
 //! | `cripto:reload:{id}` | string | the outcome of a reload, for ten minutes |
 //! | `cripto:history:{ativo}` | hash | by model, its [`ModelHistory`](shared::ModelHistory) as JSON, for 90 days |
 //! | `cripto:track:{modelo}` | string | its [`TrackRecord`](shared::TrackRecord) as JSON, for 90 days |
@@ -42,7 +44,11 @@
 //! The last two belong to no generation: a backfill leaves them, with its run and the versions that it asked, and a later
 //! one replaces them key by key (of a history, model by model), each in one step.
 //!
-//! The number goes out on the channel `cripto:generations` when it becomes current.
+//! `-` in the hash of what is pending and in the set of what is withdrawn stands for nothing. It keeps the keys there: a
+//! cluster runs a script while its slot moves only if all keys of the script exist.
+//!
+//! The number goes out on the channel `cripto:generations` after it became current. An announcement that fails does no
+//! harm: the pointer is asked for regularly.
 //!
 //! A table of up to 1 024 assets is one shard, so one answer is one command:
 //!
@@ -70,18 +76,30 @@
 //! that numbers also grow over a server that has lost everything, and no other clock matters. Then
 //!
 //! 1. it is noted as pending;
-//! 2. its shards and its summary are written, each in one transaction with an expiry of an hour;
+//! 2. its shards and its summary are written, each with an expiry of an hour from the beginning;
 //! 3. the expiry is renewed to that of what is published, which also tells that all of them are there;
-//! 4. one script moves the pointer if the generation is still pending and none as late was published, trims what is
-//!    kept, and tells subscribers;
-//! 5. what is kept is renewed; what is not, and what publications that never ended left behind, is unlinked.
+//! 4. one script moves the pointer if the generation is still pending and none as late was published, and trims what is
+//!    kept;
+//! 5. subscribers are told; what is kept is renewed; what is not, and what publications that never ended left behind, is
+//!    unlinked.
 //!
 //! Whatever dies before 4 leaves the old generation as it was. A server that comes back empty between 1 and 4 has
 //! forgotten what is pending, so that no pointer leads into nothing. Every step may be repeated, and is, when the
-//! connection breaks.
+//! connection breaks. No step is a transaction (`MULTI`), which a cluster aborts while a slot moves.
+//!
+//! # Which state is newer
+//!
+//! A rollback draws a number too, and leaves it in `{cripto}:published`. That number grows with every publication and
+//! every rollback. A state with a smaller number is an older state: the server was restored from an older copy, or a
+//! replica that lagged was promoted. A process that has seen the newer state refuses the older one
+//! ([`Damage::Behind`](shared::Damage)), and publishers publish again.
+//!
+//! A reader that misses a part of the current generation leaves word in `{cripto}:incomplete`
+//! ([`Damage::Incomplete`](shared::Damage)), and publishers publish again.
 
 mod connection;
 mod events;
+mod fault;
 mod follow;
 mod history;
 mod keys;
@@ -89,10 +107,12 @@ mod ledger;
 mod publish;
 mod read;
 mod reports;
+mod rights;
 mod settings;
+mod standing;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use settings::{InvalidPrefix, InvalidServers, Prefix, Servers, Settings};
+pub use settings::{Access, InvalidPrefix, InvalidServers, Prefix, Servers, Settings};
 pub use store::{RedisStore, RollbackError};

@@ -4,20 +4,22 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::{Cmd, cmd, pipe};
+use redis::{Cmd, cmd};
 use shared::{Asset, AssetPredictions, Generation, PublishError, Snapshot, StoreError, Summary, answer};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
-    connection::Request,
-    events::{NotTidied, Published},
+    events::{NotAnnounced, NotTidied, Published},
     keys::{COUNT, shard_of, shards},
-    ledger::{Committed, Entry, Generations, LARGEST},
+    ledger::{Committed, Entry, Generations, LARGEST, script},
     store::Inner,
 };
 
 /// For how long what is half-written outlives its writer. No publication takes so long.
 const PENDING_EXPIRY: Duration = Duration::from_secs(60 * 60);
+
+/// An announcement that takes longer is given up.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(1);
 
 /// So many shards are on their way to the server at once.
 const IN_FLIGHT: usize = 4;
@@ -30,6 +32,12 @@ const SMALL_IN_FLIGHT: usize = 128;
 
 /// So many keys are unlinked by one command.
 const UNLINKED_AT_ONCE: usize = 256;
+
+/// KEYS: a shard. ARGV: expiry, the field of the number of answers, that number.
+const CREATE: &str = r"
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+";
 
 impl Inner {
     pub(crate) async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError> {
@@ -62,6 +70,8 @@ impl Inner {
         match committed {
             Committed::Published(dropped) => {
                 Published { summary: &summary, shards: entry.shards, took: began.elapsed() }.tell();
+                self.standing.published(offered);
+                self.announce(offered).await;
                 if let Err(error) = self.tidy(offered, dropped).await {
                     NotTidied { generation: offered, error: &error }.tell();
                 }
@@ -72,6 +82,17 @@ impl Inner {
                 Err(PublishError::Superseded { offered, current })
             }
             Committed::Lost => Err(self.lost(offered).into()),
+        }
+    }
+
+    /// Tells subscribers of a generation. Who does not hear of it finds it soon: the pointer is asked for regularly.
+    pub(crate) async fn announce(&self, generation: Generation) {
+        let channel = self.keys.channel();
+        let mut publish = cmd("PUBLISH");
+        publish.arg(&channel).arg(generation.0);
+        let what = format!("announcing generation {generation} on {channel}");
+        if let Err(error) = self.connections.ask_within::<()>(ANNOUNCE_WITHIN, &what, &publish).await {
+            NotAnnounced { generation, error: &error }.tell();
         }
     }
 
@@ -100,8 +121,13 @@ impl Inner {
         let renderer = Renderer { expiry: PENDING_EXPIRY, keys: Arc::clone(&self.keys), snapshot, shards };
         let bytes = spawn_blocking(move || renderer.render(&sender));
         stream::poll_fn(|context| rendered.poll_recv(context))
-            .map(|Shard { key, transaction }| async move {
-                self.connections.ask::<()>(&format!("writing {key}"), transaction).await
+            .map(|Shard { key, create, fill }| async move {
+                let what = format!("writing {key}");
+                self.connections.ask::<()>(&what, create).await?;
+                match fill {
+                    Some(fill) => self.connections.ask(&what, fill).await,
+                    None => Ok(()),
+                }
             })
             .buffer_unordered(IN_FLIGHT)
             .try_for_each(|()| std::future::ready(Ok(())))
@@ -118,7 +144,7 @@ impl Inner {
         let json = serde_json::to_vec(&summary).map_err(|error| self.connections.error(&what, &error))?;
         let mut set = cmd("SET");
         set.arg(key).arg(json).arg("EX").arg(PENDING_EXPIRY.as_secs());
-        self.connections.ask::<()>(&what, Request::Command(set)).await?;
+        self.connections.ask::<()>(&what, set).await?;
         Ok(summary)
     }
 
@@ -149,9 +175,7 @@ impl Inner {
         // Collected, so that no iterator is held across a wait.
         let commands: Vec<(String, Cmd)> = commands.collect();
         stream::iter(commands)
-            .map(|(what, command)| async move {
-                self.connections.ask::<u64>(&what, Request::Command(command)).await
-            })
+            .map(|(what, command)| async move { self.connections.ask::<u64>(&what, command).await })
             .buffer_unordered(SMALL_IN_FLIGHT)
             .try_fold(true, |all, answer| std::future::ready(Ok(all && answer > 0)))
             .await
@@ -179,10 +203,12 @@ struct Renderer {
     shards: u32,
 }
 
-/// A shard as it is written.
+/// A shard as it is written. Its number of answers and its expiry come first, so that nothing stays for ever if the writer
+/// dies. Its answers come second.
 struct Shard {
     key: String,
-    transaction: Request,
+    create: Cmd,
+    fill: Option<Cmd>,
 }
 
 impl Renderer {
@@ -197,16 +223,18 @@ impl Renderer {
         }
         for (number, assets) in (0..).zip(shards) {
             let key = self.keys.shard(self.snapshot.generation, number);
-            let mut transaction = pipe();
-            transaction.atomic();
-            transaction.cmd("HSET").arg(&key).arg(COUNT).arg(assets.len());
+            let arguments = [self.expiry.as_secs().to_string(), COUNT.to_owned(), assets.len().to_string()];
+            let create =
+                script(CREATE, std::slice::from_ref(&key), &arguments.each_ref().map(String::as_str));
+            let mut fill = cmd("HSET");
+            fill.arg(&key);
+            let is_empty = assets.is_empty();
             for (asset, predictions) in assets {
                 let answer = answer::render(&self.snapshot, asset, predictions);
                 bytes = bytes.saturating_add(answer.len() as u64);
-                transaction.arg(asset.as_str()).arg(answer);
+                fill.arg(asset.as_str()).arg(answer);
             }
-            transaction.ignore().cmd("EXPIRE").arg(&key).arg(self.expiry.as_secs()).ignore();
-            let shard = Shard { key, transaction: Request::Transaction(transaction) };
+            let shard = Shard { key, create, fill: (!is_empty).then_some(fill) };
             if rendered.blocking_send(shard).is_err() {
                 // Whoever writes them has given up, and says why.
                 break;

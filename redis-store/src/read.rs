@@ -1,19 +1,44 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{FromRedisValue, cmd};
 use shared::{AnswerError, Asset, Generation, StoreError, Summary};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
-    connection::Request,
+    events::{IncompleteGeneration, NotComplained},
     keys::{COUNT, shard_of, shards},
+    ledger::Pointer,
     store::Inner,
 };
 
 /// So many shards are read at once.
 const IN_FLIGHT: usize = 8;
+
+/// For how long a complaint waits for a publisher.
+const COMPLAINT_EXPIRY: Duration = Duration::from_secs(10 * 60);
+
+/// A complaint about the same generation is not repeated sooner.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// What was complained about last.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints(Option<(Generation, Instant)>);
+
+impl Complaints {
+    fn is_due(&mut self, generation: Generation) -> bool {
+        let is_new = self.0.is_none_or(|(last, at)| last != generation || at.elapsed() >= COMPLAIN_EVERY);
+        if is_new {
+            self.0 = Some((generation, Instant::now()));
+        }
+        is_new
+    }
+}
 
 /// So often the pointer is followed again because it was moved, and what it led to removed, before it was reached.
 const POINTER_TRIES: u32 = 5;
@@ -21,22 +46,26 @@ const POINTER_TRIES: u32 = 5;
 impl Inner {
     pub(crate) async fn current(&self) -> Result<Option<Arc<Summary>>, StoreError> {
         let pointer = self.keys.current();
+        let what = format!("reading {pointer}");
         let mut missing = None;
         for _ in 0..POINTER_TRIES {
-            let Some(generation) = self.get::<u64>(&pointer).await?.map(Generation) else {
-                return Ok(None);
-            };
+            let pointed: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
+            let Some(generation) = pointed.0.map(Generation) else { return Ok(None) };
+            if let Err(behind) = self.standing.seen(pointed) {
+                return Err(self.connections.error(&what, &behind));
+            }
             match self.summary(generation).await? {
                 Some(summary) => return Ok(Some(Arc::new(summary))),
                 None if missing == Some(generation) => {
+                    self.complain(generation).await;
                     let what = format!("reading {}", self.keys.summary(generation));
-                    let gone = format!("it is gone although {pointer} names it");
+                    let gone = format!("it is gone although {pointer} names it; the scorer publishes again");
                     return Err(self.connections.error(&what, &gone));
                 }
                 None => missing = Some(generation),
             }
         }
-        Err(self.connections.error(&format!("reading {pointer}"), &"it moves faster than it can be followed"))
+        Err(self.connections.error(&what, &"it moves faster than it can be followed"))
     }
 
     pub(crate) async fn summary(&self, generation: Generation) -> Result<Option<Summary>, StoreError> {
@@ -50,7 +79,7 @@ impl Inner {
     pub(crate) async fn get<T: FromRedisValue>(&self, key: &str) -> Result<Option<T>, StoreError> {
         let mut get = cmd("GET");
         get.arg(key);
-        self.connections.ask(&format!("reading {key}"), Request::Command(get)).await
+        self.connections.ask(&format!("reading {key}"), get).await
     }
 
     pub(crate) async fn answer(
@@ -62,9 +91,8 @@ impl Inner {
         let mut get = cmd("HMGET");
         get.arg(&key).arg(asset.as_str()).arg(COUNT);
         let what = format!("reading {asset} in {key}");
-        let (answer, count): (Option<Bytes>, Option<u64>) =
-            self.connections.ask(&what, Request::Command(get)).await?;
-        if count.is_none() { Err(AnswerError::Gone(summary.generation)) } else { Ok(answer) }
+        let (answer, count): (Option<Bytes>, Option<u64>) = self.connections.ask(&what, get).await?;
+        if count.is_none() { Err(self.gone(summary.generation).await) } else { Ok(answer) }
     }
 
     pub(crate) async fn assets(&self, summary: &Summary) -> Result<Vec<Asset>, AnswerError> {
@@ -81,6 +109,11 @@ impl Inner {
     pub(crate) async fn answers(&self, summary: &Summary) -> Result<BTreeMap<Asset, Bytes>, AnswerError> {
         let mut answers = Vec::new();
         for (key, fields) in self.all_shards::<(String, Bytes)>(summary, "HGETALL").await? {
+            let expected = fields.iter().find(|(name, _)| name == COUNT).map(|(_, count)| count.clone());
+            let found = fields.len().saturating_sub(1).to_string();
+            if expected.as_deref() != Some(found.as_bytes()) {
+                return Err(self.gone(summary.generation).await);
+            }
             for (name, answer) in fields.into_iter().filter(|(name, _)| name != COUNT) {
                 answers.push((self.asset(&key, &name)?, answer));
             }
@@ -98,19 +131,54 @@ impl Inner {
         command: &'static str,
     ) -> Result<Vec<(String, Vec<T>)>, AnswerError> {
         let generation = summary.generation;
-        stream::iter(0..shards(summary.assets))
+        let read = stream::iter(0..shards(summary.assets))
             .map(|number| async move {
                 let key = self.keys.shard(generation, number);
                 let mut read = cmd(command);
                 read.arg(&key);
-                let fields: Vec<T> =
-                    self.connections.ask(&format!("reading {key}"), Request::Command(read)).await?;
+                let fields: Vec<T> = self.connections.ask(&format!("reading {key}"), read).await?;
                 // There is the number of answers at least.
                 if fields.is_empty() { Err(AnswerError::Gone(generation)) } else { Ok((key, fields)) }
             })
             .buffer_unordered(IN_FLIGHT)
             .try_collect()
-            .await
+            .await;
+        match read {
+            Err(AnswerError::Gone(generation)) => Err(self.gone(generation).await),
+            read => read,
+        }
+    }
+
+    /// What is said of a generation that is no longer there as a whole. If it is the current one, publishers are told.
+    async fn gone(&self, generation: Generation) -> AnswerError {
+        self.complain(generation).await;
+        AnswerError::Gone(generation)
+    }
+
+    /// Leaves word for publishers that a part of the current generation is missing. It is tried once: who misses a part
+    /// asks again.
+    async fn complain(&self, generation: Generation) {
+        if !self.complaints.lock().unwrap_or_else(PoisonError::into_inner).is_due(generation) {
+            return;
+        }
+        let key = self.keys.incomplete();
+        let what = format!("telling in {key} that a part of generation {generation} is missing");
+        let told = async {
+            let current: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
+            // A generation that was replaced is expected to vanish.
+            if current.0 != Some(generation.0) {
+                return Ok(());
+            }
+            IncompleteGeneration { generation }.tell();
+            let mut set = cmd("SET");
+            set.arg(&key).arg(generation.0).arg("EX").arg(COMPLAINT_EXPIRY.as_secs());
+            self.connections.ask::<()>(&what, set).await?;
+            self.announce(generation).await;
+            Ok(())
+        };
+        if let Err(error) = told.await {
+            NotComplained { error: &error }.tell();
+        }
     }
 
     fn asset(&self, key: &str, name: &str) -> Result<Asset, StoreError> {

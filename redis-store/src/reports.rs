@@ -5,7 +5,7 @@ use bytes::Bytes;
 use redis::cmd;
 use shared::{ReloadReport, ReloadReports, RequestId, StoreError};
 
-use crate::{RedisStore, connection::Request};
+use crate::RedisStore;
 
 /// For how long an outcome waits for whoever asked.
 const EXPIRY: Duration = Duration::from_secs(10 * 60);
@@ -18,7 +18,7 @@ impl ReloadReports for RedisStore {
         let json = serde_json::to_vec(report).map_err(|error| self.inner.connections.error(&what, &error))?;
         let mut set = cmd("SET");
         set.arg(key).arg(json).arg("EX").arg(EXPIRY.as_secs());
-        self.inner.connections.ask(&what, Request::Command(set)).await
+        self.inner.connections.ask(&what, set).await
     }
 
     async fn report_of(&self, request: &RequestId) -> Result<Option<ReloadReport>, StoreError> {

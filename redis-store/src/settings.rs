@@ -1,13 +1,23 @@
-use std::{fmt, fs, path::Path, str::FromStr, time::Duration};
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates,
     cluster::{ClusterClient, ClusterClientBuilder},
 };
 use shared::config::InvalidVariable;
 use thiserror::Error;
 
 use crate::connection::{CLUSTER_RETRIES, CONNECT_WITHIN, REQUEST_WITHIN, RESPOND_WITHIN};
+
+/// The largest file of certificates that is read. The authorities that browsers trust take a quarter of it.
+const CA_BYTES: u64 = 1 << 20;
 
 /// Where Redis is, and how long what is in it is kept.
 #[derive(Debug, Clone)]
@@ -25,6 +35,18 @@ pub struct Settings {
     /// How often the server is asked what is current although nothing was heard of it.
     /// Default 2 seconds.
     pub poll: Duration,
+    /// What the store is used for. It decides which rights the user needs, which is checked when the servers are first
+    /// reached. Default [`Access::Publish`].
+    pub access: Access,
+}
+
+/// What a store is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and following. A reader also reports that a part of a generation is missing.
+    Read,
+    /// The same, and publishing.
+    Publish,
 }
 
 impl Settings {
@@ -37,6 +59,7 @@ impl Settings {
             kept: 2,
             expiry: Duration::from_secs(7 * 24 * 60 * 60),
             poll: Duration::from_secs(2),
+            access: Access::Publish,
         }
     }
 }
@@ -70,9 +93,17 @@ impl fmt::Display for Prefix {
 /// One Redis server or several, of which each is tried until one answers. Whether they are a cluster is asked of them.
 #[derive(Clone)]
 pub struct Servers {
-    pub(crate) clients: Vec<Client>,
-    pub(crate) cluster: ClusterClient,
+    pub(crate) infos: Vec<ConnectionInfo>,
+    ca: Option<Authorities>,
     names: Box<str>,
+}
+
+/// The certificates to trust instead of the system's.
+#[derive(Clone)]
+enum Authorities {
+    Pem(Arc<[u8]>),
+    /// A file that is read again for each connection, so that a replaced one needs no restart.
+    File(Arc<Path>),
 }
 
 /// Servers that cannot be asked.
@@ -99,44 +130,45 @@ impl Servers {
     /// # Errors
     /// One of them cannot be used.
     pub fn new(urls: &str, ca: Option<&[u8]>) -> Result<Self, InvalidServers> {
-        let infos = connections(urls)?;
-        let certificates = ca.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) });
-        let refused = |error: redis::RedisError| InvalidServers::Certificates(error.to_string());
-        let client = |info: &ConnectionInfo| match &certificates {
-            Some(certificates) => Client::build_with_tls(info.clone(), certificates.clone()).map_err(refused),
-            None => Client::open(info.clone()).map_err(|error| url_error(urls, &error)),
-        };
-        let clients = infos.iter().map(client).collect::<Result<_, _>>()?;
-        let mut cluster = ClusterClientBuilder::new(infos.clone())
-            .connection_timeout(CONNECT_WITHIN)
-            .response_timeout(RESPOND_WITHIN)
-            .overall_response_timeout(Some(REQUEST_WITHIN))
-            .retries(CLUSTER_RETRIES)
-            .min_retry_wait(20)
-            .max_retry_wait(200);
-        if let Some(certificates) = certificates {
-            cluster = cluster.certs(certificates);
-        }
-        let cluster = cluster.build().map_err(|error| url_error(urls, &error))?;
-        let names: Vec<String> = infos.iter().map(|info| info.addr().to_string()).collect();
-        Ok(Self { clients, cluster, names: names.join(",").into() })
+        Self::trusting(urls, ca.map(|pem| Authorities::Pem(pem.into())))
     }
-}
 
-impl Servers {
+    /// As [`new`](Self::new), with the certificates of a file. The file is read again for each connection, so that
+    /// certificates can be replaced while the program runs.
+    ///
+    /// # Errors
+    /// One of the URLs, or the file as it is now, cannot be used.
+    pub fn with_ca_file(urls: &str, ca: &Path) -> Result<Self, InvalidServers> {
+        Self::trusting(urls, Some(Authorities::File(ca.into())))
+    }
+
+    fn trusting(urls: &str, ca: Option<Authorities>) -> Result<Self, InvalidServers> {
+        let infos = connections(urls)?;
+        let names: Vec<String> = infos.iter().map(|info| info.addr().to_string()).collect();
+        let servers = Self { infos, ca, names: names.join(",").into() };
+        let pem = servers.ca.as_ref().map(Authorities::read).transpose();
+        let pem = pem.map_err(|error| InvalidServers::Certificates(error.to_string()))?;
+        let unusable = |error: redis::RedisError| match &pem {
+            Some(_) => InvalidServers::Certificates(error.to_string()),
+            None => url_error(urls, &error),
+        };
+        for info in &servers.infos {
+            client(info, pem.as_deref()).map_err(unusable)?;
+        }
+        servers.cluster(pem.as_deref()).map_err(|error| url_error(urls, &error))?;
+        Ok(servers)
+    }
+
     /// The servers that the variables `REDIS_URL` and `REDIS_CA_FILE`, or flags of these names, say.
     ///
     /// # Errors
     /// One of them cannot be used. Passwords are not repeated.
     pub fn configured(url: &str, ca_file: Option<&Path>) -> Result<Self, InvalidVariable> {
-        let wrong_file = |expected| InvalidVariable {
-            variable: "REDIS_CA_FILE",
-            value: ca_file.map_or_else(String::new, |file| file.display().to_string()),
-            expected,
+        let servers = match ca_file {
+            Some(ca_file) => Self::with_ca_file(url, ca_file),
+            None => Self::new(url, None),
         };
-        let ca = ca_file.map(fs::read).transpose();
-        let ca = ca.map_err(|error| wrong_file(format!("a file of PEM certificates ({error})")))?;
-        Self::new(url, ca.as_deref()).map_err(|error| match error {
+        servers.map_err(|error| match error {
             InvalidServers::Url { redacted, reason } => InvalidVariable {
                 variable: "REDIS_URL",
                 value: redacted,
@@ -144,11 +176,67 @@ impl Servers {
                     "redis://[user:password@]host:port, rediss:// for TLS, several separated by commas ({reason})"
                 ),
             },
-            InvalidServers::Certificates(reason) => {
-                wrong_file(format!("PEM certificates, and rediss:// in REDIS_URL ({reason})"))
-            }
+            InvalidServers::Certificates(reason) => InvalidVariable {
+                variable: "REDIS_CA_FILE",
+                value: ca_file.map_or_else(String::new, |file| file.display().to_string()),
+                expected: format!("a file of PEM certificates, and rediss:// in REDIS_URL ({reason})"),
+            },
         })
     }
+
+    /// The certificates to trust, as they are now.
+    pub(crate) async fn certificates(&self) -> RedisResult<Option<Vec<u8>>> {
+        let Some(ca) = self.ca.clone() else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || ca.read()).await;
+        Ok(Some(read.map_err(io::Error::other)??))
+    }
+
+    /// A client for all servers as the nodes of a cluster.
+    pub(crate) fn cluster(&self, ca: Option<&[u8]>) -> RedisResult<ClusterClient> {
+        let mut builder = ClusterClientBuilder::new(self.infos.clone())
+            .connection_timeout(CONNECT_WITHIN)
+            .response_timeout(RESPOND_WITHIN)
+            .overall_response_timeout(Some(REQUEST_WITHIN))
+            .retries(CLUSTER_RETRIES)
+            .min_retry_wait(20)
+            .max_retry_wait(200);
+        if let Some(pem) = ca {
+            builder = builder.certs(tls(pem));
+        }
+        builder.build()
+    }
+}
+
+/// A client for one server.
+pub(crate) fn client(info: &ConnectionInfo, ca: Option<&[u8]>) -> RedisResult<Client> {
+    match ca {
+        Some(pem) => Client::build_with_tls(info.clone(), tls(pem)),
+        None => Client::open(info.clone()),
+    }
+}
+
+fn tls(pem: &[u8]) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) }
+}
+
+impl Authorities {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Pem(pem) => Ok(pem.to_vec()),
+            Self::File(path) => read_file(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+            }),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(CA_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > CA_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {CA_BYTES} bytes")));
+    }
+    Ok(content)
 }
 
 fn connections(urls: &str) -> Result<Vec<ConnectionInfo>, InvalidServers> {
@@ -235,8 +323,8 @@ mod tests {
             assert_eq!(servers.to_string(), names, "{urls}");
             assert!(!format!("{servers:?}").contains("secret"));
         }
-        let second = &"redis://u:secret@a:1,b:2".parse::<Servers>().unwrap().clients[1];
-        assert_eq!(second.get_connection_info().redis_settings().password(), Some("secret"));
+        let second = &"redis://u:secret@a:1,b:2".parse::<Servers>().unwrap().infos[1];
+        assert_eq!(second.redis_settings().password(), Some("secret"));
     }
 
     #[test]

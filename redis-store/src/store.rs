@@ -1,7 +1,12 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use redis::cmd;
 use shared::{
     AnswerError, Asset, Digest, Following, Generation, PredictionStore, PublishError, Snapshot, StoreError,
     Summary,
@@ -10,7 +15,14 @@ use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Settings, connection::Connections, events::RolledBack, follow::Follower, keys::Keys, ledger::Ledger,
+    Access, Settings,
+    connection::Connections,
+    events::RolledBack,
+    follow::Follower,
+    keys::Keys,
+    ledger::{Ledger, Pointer},
+    read::Complaints,
+    standing::Standing,
 };
 
 /// So often a pointer that others move is read again.
@@ -29,6 +41,9 @@ pub(crate) struct Inner {
     pub(crate) keys: Arc<Keys>,
     pub(crate) kept: u32,
     pub(crate) expiry: Duration,
+    pub(crate) access: Access,
+    pub(crate) standing: Standing,
+    pub(crate) complaints: Mutex<Complaints>,
 }
 
 /// Nothing was rolled back.
@@ -47,12 +62,18 @@ impl RedisStore {
     /// runtime that ends with the store. If none can be reached the store says so ([`watch`](PredictionStore::watch))
     /// and keeps looking.
     pub async fn connect(settings: Settings) -> Self {
-        let Settings { servers, prefix, kept, expiry, poll } = settings;
+        let Settings { servers, prefix, kept, expiry, poll, access } = settings;
         // Another part of the program may have chosen a provider. Any will do.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let inner =
-            Inner { connections: Connections::new(servers), keys: Arc::new(Keys::new(prefix)), kept, expiry };
-        let inner = Arc::new(inner);
+        let inner = Arc::new(Inner {
+            connections: Connections::new(servers),
+            keys: Arc::new(Keys::new(prefix)),
+            kept,
+            expiry,
+            access,
+            standing: Standing::default(),
+            complaints: Mutex::default(),
+        });
         let (sender, following) = watch::channel(Following::default());
         let mut follower = Follower::new(Arc::clone(&inner), poll, sender);
         follower.look().await;
@@ -88,12 +109,23 @@ impl RedisStore {
             let to = target.ok_or(RollbackError::NothingKept)?;
             if self.inner.ledger().roll_back((from, digest), to, self.inner.expiry).await? {
                 RolledBack { from, to }.tell();
+                self.inner.announce(to).await;
                 self.inner.unlink(from, entry.shards).await?;
                 return Ok(to);
             }
         }
         let what = format!("rolling back {}", self.inner.keys.current());
         Err(self.inner.connections.error(&what, &"it moves faster than it can be read").into())
+    }
+
+    /// The rights that the user of the URL lacks, each as a command with the key or channel that it was tried on. Nothing is
+    /// executed. The same is logged once after the servers were first reached. It needs the right to `MULTI`.
+    ///
+    /// # Errors
+    /// The servers could not be reached, or the rights cannot be checked.
+    pub async fn missing_rights(&self) -> Result<Vec<String>, StoreError> {
+        let missing = self.inner.missing_rights().await;
+        missing.map_err(|error| self.inner.connections.failed("checking the rights of the user", &error))
     }
 
     /// Lets what was [taken back](Self::rollback) be published again, and says whether anything was. Whoever scores the
@@ -112,6 +144,12 @@ impl Inner {
     }
 
     async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
+        let what = format!("reading {}", self.keys.current());
+        let pointer: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
+        if self.standing.seen(pointer).is_err() {
+            // It is older than what readers have: the same content has to be published again.
+            return Ok(None);
+        }
         let state = self.ledger().state().await?;
         let Some((current, entry)) = state.current.and_then(|current| state.kept.get_key_value(&current))
         else {
@@ -129,8 +167,12 @@ impl Inner {
         if !whole {
             return Ok(None);
         }
-        // Last, so that the pointer does not outlive what it leads to.
         self.ledger().renew(self.expiry).await?;
+        // Whoever missed a part of it was wrong, or it is there again.
+        let key = self.keys.incomplete();
+        let mut remove = cmd("UNLINK");
+        remove.arg(&key);
+        self.connections.ask::<()>(&format!("removing {key}"), remove).await?;
         Ok(Some(*current))
     }
 }
@@ -138,7 +180,7 @@ impl Inner {
 #[async_trait]
 impl PredictionStore for RedisStore {
     async fn next_generation(&self) -> Result<Generation, StoreError> {
-        self.inner.ledger().draw(self.inner.expiry).await
+        self.inner.ledger().draw(self.inner.standing.largest(), self.inner.expiry).await
     }
 
     async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError> {

@@ -94,6 +94,12 @@ impl RedisServer {
         format!("{scheme}://{password}127.0.0.1:{}", self.port)
     }
 
+    /// The same, for a user of its own.
+    #[must_use]
+    pub fn url_of_user(&self, name: &str, password: &str) -> String {
+        format!("redis://{name}:{password}@127.0.0.1:{}", self.port)
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -113,6 +119,11 @@ impl RedisServer {
         file.exists().then_some(file)
     }
 
+    /// Replaces its authority and its certificate by new ones. It takes them at its next [start](Self::restart).
+    pub fn renew_certificates(&self) {
+        certificates(self.folder.path());
+    }
+
     /// Ends it at once, and what is in it with it.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -121,7 +132,7 @@ impl RedisServer {
         }
     }
 
-    /// Ends it if it runs, and starts it at the same port, with nothing in it.
+    /// Ends it if it runs, and starts it at the same port. Only what `SAVE` has written is in it then.
     pub fn restart(&mut self) {
         self.kill();
         let (port, bus_port) = (self.port.to_string(), self.bus_port.to_string());

@@ -135,9 +135,13 @@ async fn a_full_server_keeps_what_it_serves() {
         Err(PublishError::Store(error)) => {
             let error = error.to_string();
             assert!(error.contains("OOM") && error.contains("writing cripto:"), "{error}");
+            assert!(error.contains("maxmemory") && error.contains("KEPT_GENERATIONS"), "{error}");
         }
         result => panic!("{result:?}"),
     }
+    let errors = String::from_utf8(shared::metrics::render()).unwrap();
+    assert!(errors.contains(r#"cripto_redis_errors_total{kind="out_of_memory"}"#), "{errors}");
+    assert!(!errors.contains(r#"cripto_redis_errors_total{kind="server"}"#), "{errors}");
     let summary = store.current().await.unwrap().unwrap();
     assert_eq!(summary.generation, before.generation);
     assert_eq!(store.answers(&summary).await.unwrap().len(), 28);

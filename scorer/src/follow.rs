@@ -110,13 +110,12 @@ pub async fn follow<E: EventSource>(
     events.close().await;
 }
 
-/// Completes when the store can be reached and holds nothing although something was published.
+/// Completes when the store can be reached and has lost what was published. It is empty, holds an older state, or a reader
+/// missed a part.
 async fn lost(store: &mut watch::Receiver<Following>, published: Option<(Generation, Instant)>) {
     let Some((_, since)) = published else { return std::future::pending().await };
     sleep_until(since + NEWS).await;
-    let empty =
-        |following: &Following| following.unreachable_since.is_none() && following.generation.is_none();
-    if store.wait_for(empty).await.is_err() {
+    if store.wait_for(Following::has_lost_what_was_published).await.is_err() {
         // It tells nothing any more.
         std::future::pending::<()>().await;
     }

@@ -54,7 +54,7 @@ pub use snapshot::{
     AssetPredictions, Digest, Generation, ModelSummary, RejectedArtifact, ServedModel, Snapshot, Summary,
 };
 pub use store::{
-    AnswerError, Following, MemoryStore, PredictionStore, PublishError, ReloadReport, ReloadReports,
+    AnswerError, Damage, Following, MemoryStore, PredictionStore, PublishError, ReloadReport, ReloadReports,
     StoreError,
 };
 pub use trace::{InvalidTraceId, TraceId};

@@ -38,9 +38,10 @@ pub trait PredictionStore: Send + Sync + 'static {
     /// [`PublishError::Superseded`] if a snapshot of the same or a later generation was published; nothing changes.
     async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError>;
 
-    /// Whether a snapshot of this content need not be published: the current generation if it says the same and is
-    /// still there as a whole, and so it is if an operator took exactly this content back. A store that forgets what
-    /// is old keeps what was confirmed for as long as what was published.
+    /// Returns the current generation if a snapshot of this content need not be published: the generation says the same
+    /// and is still there as a whole. It also need not be if an operator took exactly this content back. Nothing is
+    /// confirmed while the store is [behind](Damage::Behind). A store that forgets what is old keeps what was confirmed for
+    /// as long as what was published.
     ///
     /// # Errors
     /// The store could not be reached.
@@ -49,7 +50,7 @@ pub trait PredictionStore: Send + Sync + 'static {
     /// The summary of the current generation, or nothing before the first publication.
     ///
     /// # Errors
-    /// The store could not be reached.
+    /// The store could not be reached, or has [lost](Damage::Behind) what this process has seen in it.
     async fn current(&self) -> Result<Option<Arc<Summary>>, StoreError>;
 
     /// The assets of a generation, in their order.
@@ -82,6 +83,26 @@ pub struct Following {
     pub generation: Option<Generation>,
     /// Since when the store cannot be reached; nothing if it can.
     pub unreachable_since: Option<Timestamp>,
+    /// What is wrong with what the store holds; nothing if it is whole, or if the store is empty.
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong with what a store holds. Publishing again repairs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// The store holds an older generation than it did, and no operator took one back. It was restored from an older
+    /// copy, or a replica that lagged was promoted.
+    Behind,
+    /// A part of the current generation is missing, as a reader found.
+    Incomplete,
+}
+
+impl Following {
+    /// Whether the store can be reached and does not hold what was published: it is empty or damaged.
+    #[must_use]
+    pub fn has_lost_what_was_published(&self) -> bool {
+        self.unreachable_since.is_none() && (self.generation.is_none() || self.damage.is_some())
+    }
 }
 
 /// The store could not do what it was asked.
@@ -209,7 +230,7 @@ impl PredictionStore for MemoryStore {
         }
         *current = Some(published);
         // Under the lock, so that two publications tell of themselves in their order.
-        self.following.send_replace(Following { generation: Some(offered), unreachable_since: None });
+        self.following.send_replace(Following { generation: Some(offered), ..Following::default() });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use std::{
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use shared::{
-    AssetPredictions, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
+    AssetPredictions, Damage, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
     PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot, StoreError, TraceId,
 };
 use thiserror::Error;
@@ -274,7 +274,9 @@ impl Engine {
     /// The versions that readers are served at the moment, where no reload of this process has come to them: what
     /// they are replaced by is held against them also after a restart.
     async fn served(&self, state: &State) -> Result<BTreeMap<ModelName, ModelVersion>, ReloadError> {
-        if state.newest.is_some() {
+        // A store that is behind is not served: readers keep what they have.
+        let is_behind = self.watch().borrow().damage == Some(Damage::Behind);
+        if state.newest.is_some() || is_behind {
             return Ok(BTreeMap::new());
         }
         let current = self.predictions.current().await?;

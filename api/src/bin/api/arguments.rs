@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "REDIS_URL", help_heading = "Redis", value_name = "REDIS_URL", hide_env_values = true)]
     #[arg(default_value = "redis://127.0.0.1:6379")]
     redis_url: String,
-    /// PEM certificates to trust with rediss:// instead of the system's.
+    /// PEM certificates to trust with rediss:// instead of the system's. The file is read again for each connection.
     #[arg(long, env = "REDIS_CA_FILE", help_heading = "Redis", value_name = "REDIS_CA_FILE")]
     redis_ca_file: Option<PathBuf>,
     /// What all keys in Redis begin with, as the scorer has it.
@@ -178,6 +178,7 @@ impl Arguments {
         redis_store::Settings {
             prefix: self.redis_prefix.clone(),
             poll: Duration::from_millis(self.redis_poll_milliseconds),
+            access: redis_store::Access::Read,
             ..redis_store::Settings::new(servers)
         }
     }

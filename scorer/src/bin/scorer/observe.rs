@@ -57,7 +57,7 @@ async fn metrics_text(State(store): State<watch::Receiver<Following>>) -> impl I
 
 /// Ready is who can publish.
 async fn health(State(store): State<watch::Receiver<Following>>) -> impl IntoResponse {
-    let Following { generation, unreachable_since } = *store.borrow();
+    let Following { generation, unreachable_since, .. } = *store.borrow();
     match unreachable_since {
         None => (StatusCode::OK, Json(Health { status: "healthy", generation })),
         Some(_) => {

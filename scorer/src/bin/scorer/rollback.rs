@@ -14,7 +14,7 @@ use crate::logging::Logging;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Let what was taken back be published again instead: by a worker when it next compares bucket and store (within
-    /// RECONCILE_INTERVAL), by POST /reload or `scorer backfill` at once.
+    /// RECONCILE_INTERVAL), by GET /reload or `scorer backfill` at once.
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
@@ -36,7 +36,8 @@ pub(crate) struct Redis {
         hide_env_values = true
     )]
     redis_url: String,
-    /// Certificates (PEM) to trust a rediss:// server by, instead of the system's.
+    /// Certificates (PEM) to trust a rediss:// server by, instead of the system's. The file is read again for each
+    /// connection.
     #[arg(long, help_heading = "Redis", value_name = "FILE", env)]
     redis_ca_file: Option<PathBuf>,
     /// What all keys in Redis begin with.
@@ -59,7 +60,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 async fn undo(redis: &Redis) -> anyhow::Result<Exit> {
     let store = RedisStore::connect(redis.settings()?).await;
     let said = if store.end_rollback().await? {
-        "what was taken back is published again when the bucket is next looked at: POST /reload or `scorer backfill` do at once"
+        "what was taken back is published again when the bucket is next looked at; GET /reload or `scorer backfill` looks at once"
     } else {
         "nothing is taken back"
     };
