@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use shared::{Asset, ModelName, ModelVersion, Object, RejectedArtifact};
 
+use crate::markers::is_passed_over;
+
 /// Where model artifacts are.
 pub const MODELS: &str = "models/";
 /// Where feature tables are.
@@ -117,12 +119,15 @@ impl Artifacts {
 }
 
 impl Catalogue {
-    /// Sorts the objects of a listing. Other objects than [`RAW`] outside of [`MODELS`], [`FEATURES`] and [`DATA`]
-    /// are passed over.
+    /// Sorts the objects of a listing. Passes over objects outside of [`MODELS`], [`FEATURES`] and [`DATA`] except
+    /// [`RAW`], and marks of other programs such as `_SUCCESS`.
     pub fn new(objects: impl IntoIterator<Item = Object>) -> Self {
         let mut catalogue = Self::default();
         for object in objects {
             let key = object.key.clone();
+            if is_passed_over(&key) {
+                continue;
+            }
             let placed = if let Some(name) = key.strip_prefix(MODELS) {
                 catalogue.place_model(name, object)
             } else if let Some(name) = key.strip_prefix(FEATURES) {
@@ -343,7 +348,21 @@ mod tests {
             "models/latest/regressor_.joblib",
             "models/regressor_rf_20250729-2130.pkl",
         ];
-        let passed_over = ["raw.csv.bak", "logs/x", "models/", "models/latest/", "data/"];
+        let passed_over = [
+            "raw.csv.bak",
+            "logs/x",
+            "models/",
+            "models/latest/",
+            "data/",
+            "models/_SUCCESS",
+            "models/latest/.DS_Store",
+            "features/_SUCCESS",
+            "features/cripto_features_20250220.parquet/_committed_41",
+            "features/.cripto_features_20250220.parquet.crc",
+            "data/BTC/_SUCCESS",
+            "data/BTC/._BTC_2025-02-20.csv",
+            "models/regressor_rf_20250729-2130.joblib.6eF1bC2a",
+        ];
         let all: Vec<(&str, i64)> = unfit.iter().chain(&passed_over).map(|key| (*key, 0)).collect();
         let found = catalogue(&all);
         let reported: Vec<&str> = found.unfit.iter().map(|unfit| unfit.key.as_str()).collect();

@@ -46,6 +46,7 @@ mod folder;
 mod folder_watch;
 mod follow;
 mod inspect;
+mod markers;
 mod overview;
 mod progress;
 pub mod retrain;
