@@ -12,22 +12,39 @@ use tokio::time::{Instant, sleep};
 
 use shared::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 
+use crate::markers::is_marker;
+
 /// How long a file has to be left alone before it counts as completely written.
 pub(crate) const QUIET: Duration = Duration::from_millis(200);
 
 /// How long [`FolderStore::open`] waits for a file to become quiet before it gives up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A folder with more files than this is hardly meant to be a bucket: somebody named `/` by mistake.
-const MAX_OBJECTS: usize = 1_000_000;
+/// A folder with more entries than this is hardly meant to be a bucket: somebody named `/` by mistake.
+const MAX_ENTRIES: usize = 1_000_000;
 
 /// Deeper folders are not looked into; the contract's keys have two or three parts.
 const MAX_DEPTH: usize = 8;
 
+/// How often a listing is made again because links were pointed elsewhere while it was made.
+const MAX_WALKS: usize = 8;
+
+/// The number of the error of a link that leads to itself, which the standard library has no stable name for.
+#[cfg(target_os = "linux")]
+const LINK_LOOP: i32 = 40;
+#[cfg(not(target_os = "linux"))]
+const LINK_LOOP: i32 = 62;
+
 /// A local folder in the shape of the bucket: a file's path below the folder is its key.
 ///
-/// * Hidden files and files that end in `.part`, `.tmp` or `~` are work in progress and no objects.
-/// * A symbolic link to a file counts if the file lies inside the folder; links to folders are not followed.
+/// * Hidden files, unfinished files such as `*.part` or `*.tmp`, and marks of other programs such as `_SUCCESS` are no
+///   objects.
+/// * The folder may be a symbolic link, and links in it to files and folders are followed. They are resolved for every
+///   call. So a link may be pointed to another folder at any time, as git-sync and Kubernetes' volumes do; a
+///   listing never mixes what was there before and after.
+/// * A link that leads out of the bucket, to nothing, or back to a folder that it is in, is no object. If it stands
+///   where all of the listed objects should be, such as `models` of `models/`, the listing fails.
+/// * A folder that is not there is empty. A folder that is there and cannot be read fails the listing.
 /// * A file that is being written is not read: [`open`](ObjectStore::open) waits until nobody has written to it for
 ///   200 ms, at most two seconds. A file whose time of modification lies in the future counts as quiet, since
 ///   clocks of network drives may be ahead.
@@ -40,8 +57,42 @@ pub struct FolderStore {
 struct Folder {
     /// As the user wrote it, for messages.
     name: String,
-    /// Absolute and free of links, so that a file's own path can be compared with it.
-    root: PathBuf,
+    /// The same as an absolute path, links and all.
+    path: PathBuf,
+}
+
+/// The result of a walk through a folder.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    /// In the order of their keys.
+    pub(crate) objects: Vec<Object>,
+    /// Folders and links that are there and cannot be looked into.
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// Links that lead to nothing in the bucket.
+    pub(crate) astray: Vec<Astray>,
+    /// The folder, absolute and free of links.
+    pub(crate) root: PathBuf,
+}
+
+/// A folder or a link in the bucket that cannot be looked into.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    key: String,
+    error: io::Error,
+}
+
+impl Unreadable {
+    /// Whether an object of this key may be behind it.
+    pub(crate) fn hides(&self, key: &str) -> bool {
+        key.strip_prefix(&self.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// A link in the bucket that leads to nothing in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Astray {
+    pub(crate) key: String,
+    pub(crate) leads: &'static str,
 }
 
 impl FolderStore {
@@ -52,22 +103,41 @@ impl FolderStore {
     pub fn open_folder(folder: impl AsRef<Path>) -> Result<Self, ObjectError> {
         let name = folder.as_ref().display().to_string();
         let unusable = |source: io::Error| ObjectError::List { bucket: name.clone(), source: source.into() };
-        let root = folder.as_ref().canonicalize().map_err(unusable)?;
-        if !root.is_dir() {
-            return Err(unusable(io::ErrorKind::NotADirectory.into()));
+        let path = std::path::absolute(folder.as_ref()).map_err(unusable)?;
+        let folder = Folder { name: name.clone(), path };
+        folder.root().map_err(unusable)?;
+        Ok(Self { folder: Arc::new(folder) })
+    }
+
+    /// As the user wrote it, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.folder.name
+    }
+
+    /// Absolute, and with the links that are in it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// All that begins with `prefix`; blocks.
+    pub(crate) fn walk(&self, prefix: &str) -> Result<Walked, ObjectError> {
+        self.folder.walk(prefix)
+    }
+
+    fn list_all(&self, prefix: &str) -> Result<Vec<Object>, ObjectError> {
+        let Walked { objects, unreadable, astray, .. } = self.walk(prefix)?;
+        if let Some(Unreadable { key, error }) = unreadable.into_iter().next() {
+            let error = io::Error::new(error.kind(), format!("{key:?} cannot be read: {error}"));
+            return Err(self.folder.unlistable(error));
         }
-        Ok(Self { folder: Arc::new(Folder { name, root }) })
-    }
-
-    pub(crate) fn root(&self) -> &Path {
-        &self.folder.root
-    }
-
-    /// All objects; blocks.
-    pub(crate) fn walk(&self, prefix: &str) -> Result<Vec<Object>, ObjectError> {
-        let mut objects = Vec::new();
-        self.folder.walk_into(&self.folder.root, "", prefix, MAX_DEPTH, &mut objects)?;
-        objects.sort_by(|one, other| one.key.cmp(&other.key));
+        // Where all of these objects should be. Without it they would look as if they had been removed.
+        let holds_all =
+            |link: &Astray| prefix.strip_prefix(&link.key).is_some_and(|rest| rest.starts_with('/'));
+        if let Some(Astray { key, leads }) = astray.into_iter().find(holds_all) {
+            return Err(self
+                .folder
+                .unlistable(io::Error::other(format!("{key:?} is a link that leads {leads}"))));
+        }
         Ok(objects)
     }
 
@@ -88,7 +158,7 @@ impl ObjectStore for FolderStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, ObjectError> {
         let prefix = prefix.to_owned();
-        match self.on_a_blocking_thread(move |store| store.walk(&prefix)).await {
+        match self.on_a_blocking_thread(move |store| store.list_all(&prefix)).await {
             Ok(listing) => listing,
             Err(error) => Err(ObjectError::List { bucket: self.folder.name.clone(), source: error.into() }),
         }
@@ -133,64 +203,164 @@ enum Attempt {
     WrittenAgo(Duration),
 }
 
-impl Folder {
-    fn walk_into(
-        &self,
-        folder: &Path,
-        key_of_folder: &str,
-        prefix: &str,
-        depth: usize,
-        objects: &mut Vec<Object>,
-    ) -> Result<(), ObjectError> {
+/// A walk in progress.
+struct Walk<'a> {
+    folder: &'a Folder,
+    /// Absolute and free of links, so that the target of a link can be compared with it.
+    root: &'a Path,
+    prefix: &'a str,
+    entries: usize,
+    objects: Vec<Object>,
+    unreadable: Vec<Unreadable>,
+    astray: Vec<Astray>,
+    /// The links that were followed, and where they led.
+    followed: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Walk<'_> {
+    /// Looks into the last of `folders`, which the others lead to. All are free of links.
+    fn look_into(&mut self, folders: &mut Vec<PathBuf>, key_of_folder: &str) -> Result<(), ObjectError> {
+        let Some(folder) = folders.last() else { return Ok(()) };
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            // A folder inside may be removed, or closed to us, while the listing is made; the bucket itself may not.
-            Err(_) if folder != self.root => return Ok(()),
-            Err(source) => {
-                return Err(ObjectError::List { bucket: self.name.clone(), source: source.into() });
+            Err(source) if folder == self.root => return Err(self.folder.unlistable(source)),
+            Err(error) => {
+                self.note_unreadable(key_of_folder, error);
+                return Ok(());
             }
         };
-        for entry in entries.flatten() {
+        for entry in entries {
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return Err(ObjectError::TooMany { bucket: self.folder.name.clone(), limit: MAX_ENTRIES });
+            }
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(source) if key_of_folder.is_empty() => return Err(self.folder.unlistable(source)),
+                Err(error) => {
+                    self.note_unreadable(key_of_folder, error);
+                    return Ok(());
+                }
+            };
             let file_name = entry.file_name();
-            let Some(name) = file_name.to_str().filter(|name| !is_work_in_progress(name)) else { continue };
+            let Some(name) = file_name.to_str().filter(|name| !is_marker(name)) else { continue };
             let key =
                 if key_of_folder.is_empty() { name.to_owned() } else { format!("{key_of_folder}/{name}") };
-            let Ok(file_type) = entry.file_type() else { continue };
-            if file_type.is_dir() {
-                let may_match = key.starts_with(prefix) || prefix.starts_with(&format!("{key}/"));
-                if may_match && depth > 1 {
-                    self.walk_into(&entry.path(), &key, prefix, depth - 1, objects)?;
+            let is_wanted = key.starts_with(self.prefix);
+            if !is_wanted && !self.prefix.starts_with(&format!("{key}/")) {
+                continue;
+            }
+            match self.resolve(&entry, &key) {
+                Ok(Some((path, metadata))) if metadata.is_dir() => {
+                    let leads_back = folders.contains(&path);
+                    if folders.len() < MAX_DEPTH && !leads_back {
+                        folders.push(path);
+                        self.look_into(folders, &key)?;
+                        folders.pop();
+                    }
                 }
-                continue;
+                Ok(Some((_, metadata))) if metadata.is_file() => {
+                    if is_wanted {
+                        self.objects.push(Object {
+                            key,
+                            size: metadata.len(),
+                            last_modified: modified(&metadata),
+                            etag: fingerprint(&metadata),
+                        });
+                    } else {
+                        self.note_unreadable(&key, io::ErrorKind::NotADirectory.into());
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => self.note_unreadable(&key, error),
             }
-            if !key.starts_with(prefix) {
-                continue;
-            }
-            if file_type.is_symlink() && !self.leads_inside(&entry.path()) {
-                continue;
-            }
-            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-            if !metadata.is_file() {
-                continue;
-            }
-            if objects.len() >= MAX_OBJECTS {
-                return Err(ObjectError::TooMany { bucket: self.name.clone(), limit: MAX_OBJECTS });
-            }
-            objects.push(Object {
-                key,
-                size: metadata.len(),
-                last_modified: modified(&metadata),
-                etag: fingerprint(&metadata),
-            });
         }
         Ok(())
     }
 
+    /// An entry's path without links, and what is there; nothing if there is nothing inside the bucket.
+    fn resolve(&mut self, entry: &fs::DirEntry, key: &str) -> io::Result<Option<(PathBuf, fs::Metadata)>> {
+        let mut path = entry.path();
+        if entry.file_type()?.is_symlink() {
+            let target = match path.canonicalize() {
+                Ok(target) => target,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.note_astray(key, "to nothing");
+                    return Ok(None);
+                }
+                Err(error) if error.raw_os_error() == Some(LINK_LOOP) => {
+                    self.note_astray(key, "to itself, or through too many links");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            self.followed.push((path, target.clone()));
+            if !target.starts_with(self.root) {
+                self.note_astray(key, "out of the bucket");
+                return Ok(None);
+            }
+            path = target;
+        }
+        let metadata = fs::symlink_metadata(&path)?;
+        Ok(Some((path, metadata)))
+    }
+
+    fn note_astray(&mut self, key: &str, leads: &'static str) {
+        self.astray.push(Astray { key: key.to_owned(), leads });
+    }
+
+    /// Only what is not there is empty: it was removed meanwhile.
+    fn note_unreadable(&mut self, key: &str, error: io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.unreadable.push(Unreadable { key: key.to_owned(), error });
+        }
+    }
+
+    fn links_still_lead_there(&self) -> bool {
+        self.folder.root().is_ok_and(|root| root == self.root)
+            && self.followed.iter().all(|(link, target)| link.canonicalize().is_ok_and(|now| now == *target))
+    }
+}
+
+impl Folder {
+    /// The folder, absolute and free of links.
+    fn root(&self) -> io::Result<PathBuf> {
+        let root = self.path.canonicalize()?;
+        if root.is_dir() { Ok(root) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    fn walk(&self, prefix: &str) -> Result<Walked, ObjectError> {
+        for _ in 0..MAX_WALKS {
+            let root = self.root().map_err(|error| self.unlistable(error))?;
+            let mut walk = Walk {
+                folder: self,
+                root: &root,
+                prefix,
+                entries: 0,
+                objects: Vec::new(),
+                unreadable: Vec::new(),
+                astray: Vec::new(),
+                followed: Vec::new(),
+            };
+            let looked = walk.look_into(&mut vec![root.clone()], "");
+            // The folder that a link led to may have been removed during the walk, and what was found is a part of it.
+            if !walk.links_still_lead_there() {
+                continue;
+            }
+            looked?;
+            let Walk { mut objects, unreadable, astray, .. } = walk;
+            objects.sort_by(|one, other| one.key.cmp(&other.key));
+            return Ok(Walked { objects, unreadable, astray, root });
+        }
+        Err(self.unlistable(io::Error::other("its links changed each time that it was listed")))
+    }
+
     fn open_if_quiet(&self, key: &str) -> Result<Attempt, ObjectError> {
-        let path = self.path_of(key)?;
+        let root = self.root().map_err(|error| self.unlistable(error))?;
+        let path = self.path_of(&root, key)?.canonicalize().map_err(|error| self.unreadable(key, error))?;
         // Only regular files are opened: to open a named pipe would wait for its writer.
         let metadata = fs::metadata(&path).map_err(|error| self.unreadable(key, error))?;
-        if !metadata.is_file() || !self.leads_inside(&path) {
+        if !metadata.is_file() || !path.starts_with(&root) {
             return Err(self.invalid(key));
         }
         match age(&metadata) {
@@ -201,12 +371,13 @@ impl Folder {
 
     /// The file appears as a whole: it is written under another name beforehand.
     fn write(&self, key: &str, content: &[u8]) -> Result<(), ObjectError> {
-        let path = self.path_of(key)?;
+        let root = self.root().map_err(|error| self.unwritable(key, error))?;
+        let path = self.path_of(&root, key)?;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(self.invalid(key));
         };
         fs::create_dir_all(folder).map_err(|error| self.unwritable(key, error))?;
-        if !self.leads_inside(folder) {
+        if !leads_inside(folder, &root) {
             return Err(self.invalid(key));
         }
         let number = fastrand::u64(..);
@@ -220,7 +391,8 @@ impl Folder {
     }
 
     fn remove(&self, key: &str) -> Result<(), ObjectError> {
-        let path = self.path_of(key)?;
+        let root = self.root().map_err(|error| self.unremovable(key, error))?;
+        let path = self.path_of(&root, key)?;
         match fs::symlink_metadata(&path) {
             // A folder of its name may be a file.
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
@@ -231,7 +403,7 @@ impl Folder {
             Ok(metadata) if metadata.is_dir() => return Err(self.invalid(key)),
             Ok(_) => {}
         }
-        if !path.parent().is_some_and(|folder| self.leads_inside(folder)) {
+        if !path.parent().is_some_and(|folder| leads_inside(folder, &root)) {
             return Err(self.invalid(key));
         }
         match fs::remove_file(&path) {
@@ -241,22 +413,22 @@ impl Folder {
         }
     }
 
-    /// The path of a key that [`Self::walk_into`] could have given.
-    fn path_of(&self, key: &str) -> Result<PathBuf, ObjectError> {
+    /// The path of a key that [`Walk::look_into`] could have given.
+    fn path_of(&self, root: &Path, key: &str) -> Result<PathBuf, ObjectError> {
         let parts: Vec<&str> = key.split('/').collect();
         let is_plain = |part: &&str| {
             let mut components = Path::new(part).components();
             let first = matches!(components.next(), Some(Component::Normal(name)) if name == *part);
-            first && components.next().is_none() && !part.contains(['\\', '\0']) && !is_work_in_progress(part)
+            first && components.next().is_none() && !part.contains(['\\', '\0']) && !is_marker(part)
         };
         if parts.len() > MAX_DEPTH || !parts.iter().all(is_plain) {
             return Err(self.invalid(key));
         }
-        Ok(parts.iter().fold(self.root.clone(), |path, part| path.join(part)))
+        Ok(parts.iter().fold(root.to_owned(), |path, part| path.join(part)))
     }
 
-    fn leads_inside(&self, path: &Path) -> bool {
-        path.canonicalize().is_ok_and(|target| target.starts_with(&self.root))
+    fn unlistable(&self, error: io::Error) -> ObjectError {
+        ObjectError::List { bucket: self.name.clone(), source: error.into() }
     }
 
     fn invalid(&self, key: &str) -> ObjectError {
@@ -280,21 +452,49 @@ impl Folder {
     }
 }
 
+/// Says what to do about a folder that cannot be used as a bucket; nothing about other errors.
+#[must_use]
+pub fn tip_on_folder(error: &ObjectError) -> Option<String> {
+    let ObjectError::List { bucket, source } = error else { return None };
+    let error: &io::Error = source.downcast_ref()?;
+    let path = Path::new(bucket);
+    Some(match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "there is no such folder; `mkdir -p {bucket}/models {bucket}/features` makes an empty bucket, \
+             and --bucket DIR names another one"
+        ),
+        io::ErrorKind::NotADirectory if path.is_file() => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).display();
+            format!(
+                "this is a file; a bucket is a folder with models/, features/ or raw.csv in it, \
+                 such as --bucket {folder}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "the user who runs this program may not read it; the owner can allow it with `chmod -R a+rX {bucket}`"
+        ),
+        _ => {
+            "a bucket is a folder with models/, features/ or raw.csv in it; --bucket DIR names it".to_owned()
+        }
+    })
+}
+
+fn leads_inside(path: &Path, root: &Path) -> bool {
+    path.canonicalize().is_ok_and(|target| target.starts_with(root))
+}
+
 /// The key of a path below the root, if there can be an object of that key.
 pub(crate) fn key_of(path: &Path) -> Option<String> {
     let mut key = String::new();
     for component in path.components() {
-        let name = component.as_os_str().to_str().filter(|name| !is_work_in_progress(name))?;
+        let name = component.as_os_str().to_str().filter(|name| !is_marker(name))?;
         if !key.is_empty() {
             key.push('/');
         }
         key.push_str(name);
     }
     (!key.is_empty()).then_some(key)
-}
-
-fn is_work_in_progress(name: &str) -> bool {
-    name.starts_with('.') || [".part", ".tmp", "~"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn modified(metadata: &fs::Metadata) -> Timestamp {
@@ -311,8 +511,8 @@ pub(crate) fn age_of(object: &Object) -> Option<Duration> {
     SystemTime::now().duration_since(SystemTime::from(object.last_modified)).ok()
 }
 
-/// Differs whenever another file, or other bytes, are found under a name: a copy that keeps its time of
-/// modification is still told by the file's number or by the time of its last change of any kind.
+/// Identity of a file's content. Differs whenever a name leads to another file or to other bytes. A copy may keep the time
+/// of modification, but not the file's number and the time of its last change of any kind.
 #[cfg(unix)]
 fn fingerprint(metadata: &fs::Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
@@ -342,12 +542,20 @@ mod tests {
     }
 
     fn keys(store: &FolderStore, prefix: &str) -> Vec<String> {
-        store.walk(prefix).unwrap().into_iter().map(|object| object.key).collect()
+        store.list_all(prefix).unwrap().into_iter().map(|object| object.key).collect()
     }
 
     #[test]
     fn work_in_progress_is_no_object() {
-        let files = ["models/a.joblib", "models/a.joblib.part", "models/.b.joblib.tmp", "c~", ".git/config"];
+        let files = [
+            "models/a.joblib",
+            "models/a.joblib.part",
+            "models/a.joblib.0a1B2c3D",
+            "models/.b.joblib.tmp",
+            "models/_SUCCESS",
+            "c~",
+            ".git/config",
+        ];
         let (_folder, store) = store_with(&files);
         assert_eq!(keys(&store, ""), ["models/a.joblib"]);
     }
@@ -370,20 +578,87 @@ mod tests {
     #[tokio::test]
     async fn links_count_if_they_stay_inside() {
         use std::os::unix::fs::symlink;
-        let (folder, store) = store_with(&["models/a.joblib"]);
+        let (folder, store) = store_with(&["models/a.joblib", "other/deep/b.joblib"]);
         let (elsewhere, _) = store_with(&["secret"]);
-        symlink("a.joblib", folder.path().join("models/inside.joblib")).unwrap();
-        symlink(elsewhere.path().join("secret"), folder.path().join("models/outside.joblib")).unwrap();
-        symlink("nowhere", folder.path().join("models/dangling.joblib")).unwrap();
-        assert_eq!(keys(&store, "models/"), ["models/a.joblib", "models/inside.joblib"]);
-        assert!(store.open("models/inside.joblib").await.is_ok());
-        assert!(matches!(store.open("models/outside.joblib").await, Err(ObjectError::InvalidKey { .. })));
-        symlink(elsewhere.path(), folder.path().join("elsewhere")).unwrap();
-        assert!(matches!(store.delete("elsewhere/secret").await, Err(ObjectError::InvalidKey { .. })));
+        let at = |key: &str| folder.path().join(key);
+        symlink("a.joblib", at("models/relative.joblib")).unwrap();
+        symlink(at("models/a.joblib").canonicalize().unwrap(), at("models/absolute.joblib")).unwrap();
+        symlink("relative.joblib", at("models/nested.joblib")).unwrap();
+        symlink("../other", at("models/folder")).unwrap();
+        symlink("folder", at("models/nested_folder")).unwrap();
+        symlink(elsewhere.path().join("secret"), at("models/outside.joblib")).unwrap();
+        symlink(elsewhere.path(), at("models/outside")).unwrap();
+        symlink("nowhere", at("models/dangling.joblib")).unwrap();
+        let inside = [
+            "models/a.joblib",
+            "models/absolute.joblib",
+            "models/folder/deep/b.joblib",
+            "models/nested.joblib",
+            "models/nested_folder/deep/b.joblib",
+            "models/relative.joblib",
+        ];
+        assert_eq!(keys(&store, "models/"), inside);
+        for key in inside {
+            assert!(store.open(key).await.is_ok(), "{key}");
+        }
+        for key in ["models/outside.joblib", "models/outside/secret"] {
+            assert!(matches!(store.open(key).await, Err(ObjectError::InvalidKey { .. })), "{key}");
+        }
+        assert!(matches!(store.open("models/dangling.joblib").await, Err(ObjectError::NotFound { .. })));
+        assert!(matches!(store.delete("models/outside/secret").await, Err(ObjectError::InvalidKey { .. })));
         store.delete("models/outside.joblib").await.unwrap();
-        assert!(
-            elsewhere.path().join("secret").exists() && !folder.path().join("models/outside.joblib").exists()
-        );
+        assert!(elsewhere.path().join("secret").exists() && !at("models/outside.joblib").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_in_circles_end_and_cost_nothing_else() {
+        use std::os::unix::fs::symlink;
+        let (folder, store) = store_with(&["models/a.joblib", "models/b/c.joblib"]);
+        let at = |key: &str| folder.path().join(key);
+        symlink("self", at("models/self")).unwrap();
+        symlink("pong", at("models/ping")).unwrap();
+        symlink("ping", at("models/pong")).unwrap();
+        for name in 0..20 {
+            symlink("..", at(&format!("models/up{name}"))).unwrap();
+            symlink(".", at(&format!("models/here{name}"))).unwrap();
+            symlink("..", at(&format!("models/b/back{name}"))).unwrap();
+        }
+        assert_eq!(keys(&store, "models/"), ["models/a.joblib", "models/b/c.joblib"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn only_a_folder_that_is_not_there_is_empty() {
+        use std::os::unix::fs::symlink;
+        let (elsewhere, _) = store_with(&["a.joblib"]);
+        type Make<'a> = &'a dyn Fn(&Path);
+        // More links than the system follows, though there is a folder at the end.
+        let too_many_links: Make<'_> = &|models| {
+            let last = (0..45).fold("target".to_owned(), |target, number| {
+                let name = format!("link{number}");
+                symlink(target, models.with_file_name(&name)).unwrap();
+                name
+            });
+            symlink(last, models).unwrap();
+        };
+        let unreadable: [(&str, Make<'_>); 5] = [
+            ("not a directory", &|models| fs::write(models, "").unwrap()),
+            ("too many links", too_many_links),
+            ("to itself", &|models| symlink("models", models).unwrap()),
+            ("to nothing", &|models| symlink("nowhere", models).unwrap()),
+            ("out of the bucket", &|models| symlink(elsewhere.path(), models).unwrap()),
+        ];
+        for (reason, make) in unreadable {
+            let (folder, store) = store_with(&["target/a.joblib", "features/b.parquet"]);
+            assert_eq!(store.list("models/").await.unwrap(), []);
+            make(&folder.path().join("models"));
+            let error = store.list("models/").await.expect_err(reason);
+            let ObjectError::List { source, .. } = error else { panic!("{error:?}") };
+            let said = source.to_string();
+            assert!(said.contains("\"models\"") && said.contains(reason), "{said}");
+            assert_eq!(keys(&store, "features/"), ["features/b.parquet"], "{reason}");
+        }
     }
 
     #[tokio::test]
@@ -407,11 +682,11 @@ mod tests {
     fn a_file_replaced_by_one_of_the_same_size_and_time_is_noticed() {
         let (folder, store) = store_with(&["a", "b"]);
         let time = fs::metadata(folder.path().join("a")).unwrap().modified().unwrap();
-        let before = store.walk("a").unwrap();
+        let before = store.list_all("a").unwrap();
         let other = fs::File::options().write(true).open(folder.path().join("b")).unwrap();
         other.set_modified(time).unwrap();
         fs::rename(folder.path().join("b"), folder.path().join("a")).unwrap();
-        let after = store.walk("a").unwrap();
+        let after = store.list_all("a").unwrap();
         assert_eq!(before[0].last_modified, after[0].last_modified);
         assert_ne!(before, after);
     }
@@ -420,5 +695,6 @@ mod tests {
     fn a_missing_folder_is_named() {
         let error = FolderStore::open_folder("no/such/folder").unwrap_err();
         assert_eq!(error.to_string(), r#"bucket "no/such/folder" cannot be listed"#);
+        assert!(tip_on_folder(&error).unwrap().contains("mkdir -p no/such/folder/models"));
     }
 }

@@ -1,6 +1,8 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    path::Path,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +20,7 @@ use tokio::{
 
 use crate::{
     FolderStore,
-    folder::{QUIET, age_of, key_of},
+    folder::{Astray, QUIET, Walked, age_of, key_of},
 };
 
 /// After the first notification, how long to wait for others of the same action, such as a model and its copy.
@@ -33,6 +35,9 @@ const OFTEN: Duration = Duration::from_millis(500);
 /// After a look comes a pause of so many times as long, so that a very large folder does not cost all of the time.
 const PAUSE_PER_LOOK: u32 = 4;
 
+/// More links than this on the way to the folder are not watched; Linux follows 40.
+const MAX_LINKS: usize = 40;
+
 /// More keys than this are not remembered between two looks.
 const MAX_TOUCHED: usize = 10_000;
 
@@ -44,6 +49,10 @@ const MAX_TOUCHED: usize = 10_000;
 /// container volumes give no notifications. As soon as a change is found that way, and when there can be no
 /// notifications at all, the folder is looked at twice a second.
 ///
+/// The folder may be a link that is pointed elsewhere, or be replaced by another one. Then the new one is watched, and
+/// all objects that differ are given. A part of the folder that cannot be read counts as unchanged; the next listing
+/// by [`list`](shared::ObjectStore::list) says what is wrong with it.
+///
 /// One change leaves no trace in a listing: a file that came and went between two looks. Somebody else may have seen
 /// it in between, so it is given as a change if there was a notification of it.
 pub struct FolderWatch {
@@ -51,6 +60,8 @@ pub struct FolderWatch {
     notified: Arc<Notify>,
     /// The keys of which there were notifications since the folder was last looked at.
     touched: Touched,
+    /// The place that is watched; nothing before it was found.
+    place: Option<Place>,
     /// Keeps the notifications coming; nothing if the system gives none.
     watcher: Option<RecommendedWatcher>,
     notifications_get_lost: bool,
@@ -62,6 +73,8 @@ pub struct FolderWatch {
     look_took: Duration,
     /// The objects as last reported.
     known: HashMap<String, Object>,
+    /// Links that lead to nothing in the folder, as last reported.
+    astray: Vec<Astray>,
     /// Found and not yet given.
     found: BTreeSet<Change>,
 }
@@ -72,27 +85,53 @@ impl FolderWatch {
     /// # Errors
     /// The folder cannot be listed.
     pub async fn start(folder: FolderStore) -> Result<Self, EventError> {
-        let notified = Arc::new(Notify::new());
-        let touched = Touched::default();
-        let watcher = watch(&folder, Arc::clone(&notified), touched.clone());
-        if let Err(error) = &watcher {
-            tracing::warn!(folder = %folder.root().display(), %error, "no notifications of changes; looking twice a second");
-        }
         let mut this = Self {
             folder,
-            notified,
-            touched,
-            watcher: watcher.ok(),
+            notified: Arc::new(Notify::new()),
+            touched: Touched::default(),
+            place: None,
+            watcher: None,
             notifications_get_lost: false,
             look_now: false,
             quiet_at: None,
             looked_at: Instant::now(),
             look_took: Duration::ZERO,
             known: HashMap::new(),
+            astray: Vec::new(),
             found: BTreeSet::new(),
         };
-        this.known = this.list().await?.into_iter().map(|object| (object.key.clone(), object)).collect();
+        this.watch_place().await;
+        let walked = this.walk().await?;
+        this.known = walked.objects.into_iter().map(|object| (object.key.clone(), object)).collect();
+        this.tell_astray(walked.astray);
         Ok(this)
+    }
+
+    /// Watches where the folder is now, unless it is watched already. Tells whether that is another place.
+    async fn watch_place(&mut self) -> bool {
+        let (folder, before) = (self.folder.clone(), self.place.clone());
+        let (notified, touched) = (Arc::clone(&self.notified), self.touched.clone());
+        let watch = move || {
+            let place = Place::of(folder.path()).filter(|place| before.as_ref() != Some(place))?;
+            let watcher = watch(&place, notified, touched);
+            Some((place, watcher))
+        };
+        let Ok(Some((place, watcher))) = tokio::task::spawn_blocking(watch).await else { return false };
+        if let Err(error) = &watcher {
+            tracing::warn!(folder = self.folder.name(), %error, "no notifications of changes; looking twice a second");
+        }
+        self.place = Some(place);
+        self.watcher = watcher.ok();
+        self.notifications_get_lost = false;
+        true
+    }
+
+    fn tell_astray(&mut self, astray: Vec<Astray>) {
+        if let (Some(first), true) = (astray.first(), astray != self.astray) {
+            let (folder, links) = (self.folder.name(), astray.len());
+            tracing::warn!(folder, links, key = first.key, leads = first.leads, "links are passed over");
+        }
+        self.astray = astray;
     }
 
     /// Waits until there is a reason to look, and tells whether it was nothing but the time.
@@ -114,7 +153,12 @@ impl FolderWatch {
 
     /// Compares the folder with what is known of it.
     async fn look(&mut self) -> Result<(), EventError> {
-        let objects = self.list().await?;
+        let Walked { objects, unreadable, astray, root } = self.walk().await?;
+        if self.watch_place().await {
+            // Changes there may have been missed until now.
+            self.look_now = true;
+        }
+        self.tell_astray(astray);
         self.quiet_at = None;
         let mut gone: BTreeSet<String> = self.known.keys().cloned().collect();
         gone.append(&mut self.touched.lock());
@@ -135,15 +179,18 @@ impl FolderWatch {
             }
         }
         for key in gone {
+            if unreadable.iter().any(|unreadable| unreadable.hides(&key)) {
+                continue;
+            }
             // There are notifications of folders as well.
-            if self.known.remove(&key).is_some() || !self.folder.root().join(&key).is_dir() {
+            if self.known.remove(&key).is_some() || !root.join(&key).is_dir() {
                 self.found.insert(Change::Removed(key));
             }
         }
         Ok(())
     }
 
-    async fn list(&mut self) -> Result<Vec<Object>, EventError> {
+    async fn walk(&mut self) -> Result<Walked, EventError> {
         let folder = self.folder.clone();
         let look = move || {
             // Measured here: to wait for a thread is no work.
@@ -151,13 +198,13 @@ impl FolderWatch {
             (folder.walk(""), begun.elapsed())
         };
         let looked = tokio::task::spawn_blocking(look).await;
-        // Whatever comes of it: a folder that cannot be listed is not tried again at once.
+        // Set after a failure too, so that a folder that cannot be listed is not tried again at once.
         self.looked_at = Instant::now();
         self.look_now = false;
         match looked {
-            Ok((listing, took)) => {
+            Ok((walked, took)) => {
                 self.look_took = took;
-                listing.map_err(|error| self.error(error))
+                walked.map_err(|error| self.error(error))
             }
             Err(error) => Err(self.error(error)),
         }
@@ -165,7 +212,7 @@ impl FolderWatch {
 
     fn error(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EventError {
         EventError {
-            source_name: self.folder.root().display().to_string(),
+            source_name: self.folder.name().to_owned(),
             message: "the folder cannot be listed".to_owned(),
             source: Some(source.into()),
         }
@@ -186,7 +233,10 @@ impl EventSource for FolderWatch {
                 self.look_now = timeout(TOGETHER, self.notified.notified()).await.is_ok();
                 self.notifications_get_lost = !self.look_now;
                 if self.notifications_get_lost {
-                    tracing::info!(folder = %self.folder.root().display(), "changes are not notified; looking twice a second");
+                    tracing::info!(
+                        folder = self.folder.name(),
+                        "changes are not notified; looking twice a second"
+                    );
                 }
             }
         }
@@ -215,26 +265,83 @@ impl Touched {
     }
 }
 
-/// Has the system call `notified` whenever something inside the folder was changed.
-fn watch(
-    folder: &FolderStore,
-    notified: Arc<Notify>,
-    touched: Touched,
-) -> notify::Result<RecommendedWatcher> {
-    let root = folder.root().to_owned();
+/// Where a folder is. Differs as soon as another folder is found at the same path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Absolute and free of links.
+    root: PathBuf,
+    identity: (u64, u64),
+    /// The links on the way to it.
+    links: Vec<PathBuf>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Option<Self> {
+        let root = path.canonicalize().ok()?;
+        let identity = identity(&fs::metadata(&root).ok()?);
+        Some(Self { root, identity, links: links_to(path) })
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+/// The links on the way to a path, each as a path that has no other link in it.
+fn links_to(path: &Path) -> Vec<PathBuf> {
+    let parts_from_the_end = |path: &Path| -> Vec<OsString> {
+        path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
+    };
+    let mut links = Vec::new();
+    let mut way = PathBuf::new();
+    let mut parts = parts_from_the_end(path);
+    while let Some(part) = parts.pop() {
+        if part == ".." {
+            way.pop();
+            continue;
+        }
+        way.push(part);
+        if let Ok(target) = fs::read_link(&way) {
+            if links.len() == MAX_LINKS {
+                break;
+            }
+            links.push(way.clone());
+            way.pop();
+            parts.extend(parts_from_the_end(&target));
+        }
+    }
+    links
+}
+
+/// Has the system call `notified` whenever something inside the folder was changed, or the folder was replaced.
+fn watch(place: &Place, notified: Arc<Notify>, touched: Touched) -> notify::Result<RecommendedWatcher> {
+    let root = place.root.clone();
+    let mut replaced = place.links.clone();
+    replaced.push(root.clone());
+    let parents: BTreeSet<PathBuf> =
+        replaced.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
     let on_event = move |event: notify::Result<notify::Event>| {
         if let Ok(event) = &event {
             if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
             {
                 return;
             }
+            let is_ours = |path: &PathBuf| path.starts_with(&root) || replaced.contains(path);
+            if !event.paths.is_empty() && !event.paths.iter().any(is_ours) {
+                return;
+            }
             if !matches!(
                 event.kind,
                 EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder)
             ) {
-                let key = |path: &std::path::PathBuf| {
-                    path.strip_prefix(&root).ok().and_then(|path: &Path| key_of(path))
-                };
+                let key = |path: &PathBuf| path.strip_prefix(&root).ok().and_then(key_of);
                 let mut touched = touched.lock();
                 touched.extend(event.paths.iter().filter_map(key));
                 while touched.len() > MAX_TOUCHED {
@@ -247,7 +354,13 @@ fn watch(
     };
     let config = Config::default().with_follow_symlinks(false);
     let mut watcher = RecommendedWatcher::new(on_event, config)?;
-    watcher.watch(folder.root(), RecursiveMode::Recursive)?;
+    for parent in parents {
+        // A folder around the bucket may be closed to us. Then a replacement is found when it is time to look.
+        if let Err(error) = watcher.watch(&parent, RecursiveMode::NonRecursive) {
+            tracing::debug!(folder = %parent.display(), %error, "replacements of the bucket are not notified");
+        }
+    }
+    watcher.watch(&place.root, RecursiveMode::Recursive)?;
     Ok(watcher)
 }
 
@@ -257,7 +370,7 @@ mod tests {
 
     async fn seconds_until_noticed(watch: &mut FolderWatch, name: &str) -> f64 {
         let begun = Instant::now();
-        std::fs::write(watch.folder.root().join(name), name).unwrap();
+        std::fs::write(watch.folder.path().join(name), name).unwrap();
         let batch = watch.receive().await.unwrap();
         assert_eq!(batch.changes, [Change::Object(name.to_owned())]);
         begun.elapsed().as_secs_f64()

@@ -58,7 +58,7 @@ pub use engine::{
     Data, DataError, Engine, History, HistoryError, InForce, LoadedModel, ModelInForce, Publication, Reload,
     ReloadError, Settings, TrainingRows, Wanted,
 };
-pub use folder::FolderStore;
+pub use folder::{FolderStore, tip_on_folder};
 pub use folder_watch::FolderWatch;
 pub use follow::{Follow, follow};
 pub use inspect::{InspectError, Inspection, convert, inspect};

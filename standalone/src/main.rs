@@ -24,11 +24,12 @@ use async_trait::async_trait;
 use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use scorer::{
-    Engine, FolderStore, FolderWatch, Follow, Progress, Settings, follow,
+    Engine, FolderStore, FolderWatch, Follow, Progress, ReloadError, Settings, follow,
     retrain::{Configuration, Retrainer},
+    tip_on_folder,
 };
 use shared::{
-    MemoryStore, ObjectError, PredictionStore,
+    MemoryStore, PredictionStore,
     config::LogFormat,
     telemetry::LogFilter,
     terminal::{self, EXIT_CODES, Exit},
@@ -122,11 +123,11 @@ fn arguments() -> Arguments {
 
 /// What can be done about an error.
 fn tip(error: &(dyn Error + 'static)) -> Option<String> {
-    let bucket = terminal::causes(error)
-        .any(|cause| matches!(cause.downcast_ref(), Some(ObjectError::List { .. })))
-        .then(|| {
-            "a bucket is a folder with models/, features/ or raw.csv in it; --bucket DIR names it".to_owned()
-        });
+    let bucket = terminal::causes(error).find_map(|cause| match cause.downcast_ref() {
+        // It shows the bucket's error in its own place, and so leaves it out of the causes.
+        Some(ReloadError::Objects(error)) => tip_on_folder(error),
+        _ => cause.downcast_ref().and_then(tip_on_folder),
+    });
     bucket.or_else(|| terminal::tip_on_listening(error, "--port N"))
 }
 

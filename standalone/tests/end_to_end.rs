@@ -15,6 +15,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// How long something may take that takes a moment.
+const SOON: Duration = Duration::from_secs(30);
+
 const VERSION: &str = "20250729-2130";
 const LIN: &str = "models/regressor_lin_20250729-2130.joblib";
 const GBR: &str = "models/regressor_gbr_20250729-2130.joblib";
@@ -40,9 +43,15 @@ impl Cripto {
     fn start_with(arguments: &[&str]) -> Self {
         let bucket = tempfile::tempdir().unwrap();
         copy(&sample().join("bucket"), bucket.path());
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cripto"))
+        let path = bucket.path().to_owned();
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_cripto")), bucket, &path, arguments)
+    }
+
+    /// Started by a command, on a bucket that is somewhere in a folder.
+    fn start_by(mut command: Command, bucket: TempDir, path: &Path, arguments: &[&str]) -> Self {
+        let mut process = command
             .args(["--port", "0", "--bucket"])
-            .arg(bucket.path())
+            .arg(path)
             .args(arguments)
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())
@@ -241,6 +250,74 @@ fn what_is_broken_changes_nothing_and_says_why() {
     assert_eq!(cripto.reason("models/regressor_lin_20991231-2359.joblib"), None);
 }
 
+/// As git-sync does it.
+#[cfg(unix)]
+#[test]
+fn a_bucket_that_is_a_link_is_followed_wherever_it_leads() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    let publish = |minute: &str| {
+        let tree = Path::new(".worktrees").join(minute);
+        copy(&sample().join("bucket"), &root.join(&tree));
+        let model = format!("models/regressor_lin_20991231-{minute}.joblib");
+        fs::copy(sample().join("bucket").join(GBR), root.join(&tree).join(model)).unwrap();
+        let before = fs::read_link(root.join("current")).ok();
+        symlink(tree, root.join("tmp-link")).unwrap();
+        fs::rename(root.join("tmp-link"), root.join("current")).unwrap();
+        if let Some(before) = before {
+            fs::remove_dir_all(root.join(before)).unwrap();
+        }
+    };
+    publish("0001");
+    let command = Command::new(env!("CARGO_BIN_EXE_cripto"));
+    let cripto = Cripto::start_by(command, folder, &root.join("current"), &[]);
+    assert_eq!(cripto.version("regressor_lin"), "20991231-0001");
+    for minute in ["0002", "0003"] {
+        publish(minute);
+        let version = format!("20991231-{minute}");
+        cripto
+            .within(SOON, "the new work tree", |cripto| cripto.version("regressor_lin") == version.as_str());
+        assert_eq!(cripto.ok("/reload")["total_models"], 5);
+    }
+}
+
+/// Permissions do not apply to root, so that the program runs as another user where the test is run by root.
+#[cfg(unix)]
+#[test]
+fn models_that_may_not_be_read_stay_as_they_are_served() {
+    use std::os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    };
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    let allow = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    allow(folder.path(), 0o755);
+    let bucket = folder.path().join("bucket");
+    copy(&sample().join("bucket"), &bucket);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cripto"));
+    if fs::metadata(folder.path()).unwrap().uid() == 0 {
+        // The other user may not be able to reach the original.
+        let program = folder.path().join("cripto");
+        fs::copy(env!("CARGO_BIN_EXE_cripto"), &program).unwrap();
+        allow(&program, 0o755);
+        command = Command::new(program);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let cripto = Cripto::start_by(command, folder, &bucket, &[]);
+    let before = cripto.ok("/symbol/BTC");
+    for mode in [0o000, 0o444] {
+        allow(&bucket.join("models"), mode);
+        let (status, said) = cripto.get("/reload");
+        assert!(status >= 500 && said.to_string().contains("cannot be listed"), "{mode:o}: {said}");
+        assert_eq!(cripto.ok("/symbol/BTC")["modelos"], before["modelos"]);
+        assert_eq!(cripto.ok("/models")["total_models"], 5);
+    }
+    allow(&bucket.join("models"), 0o755);
+    assert_eq!(cripto.ok("/reload")["total_models"], 5);
+}
+
 #[test]
 fn an_empty_bucket_is_not_ready_until_it_is_filled() {
     let cripto = Cripto::start();
@@ -276,13 +353,26 @@ fn a_wrong_start_says_what_is_wrong() {
     let run = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_cripto")).args(arguments).env_remove("BUCKET_DIR").output().unwrap()
     };
-    let missing = run(&["--bucket", "no/such/folder", "--port", "0"]);
-    assert_eq!(missing.status.code(), Some(1));
-    let errors = String::from_utf8_lossy(&missing.stderr);
-    assert!(
-        errors.contains("no/such/folder") && errors.contains("tip: a bucket is a folder with"),
-        "{errors}"
-    );
+    let file = sample().join("bucket/raw.csv");
+    let folder = sample().join("bucket");
+    let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    for (bucket, wanted) in [
+        (
+            "no/such/folder",
+            "tip: there is no such folder; `mkdir -p no/such/folder/models no/such/folder/features`",
+        ),
+        (
+            file,
+            &*format!(
+                "tip: this is a file; a bucket is a folder with models/, features/ or raw.csv in it, such as --bucket {folder}"
+            ),
+        ),
+    ] {
+        let wrong = run(&["--bucket", bucket, "--port", "0"]);
+        assert_eq!(wrong.status.code(), Some(1));
+        let errors = String::from_utf8_lossy(&wrong.stderr);
+        assert!(errors.contains(bucket) && errors.contains(wanted), "{errors}");
+    }
 
     let cripto = Cripto::start();
     let port = cripto.address.rsplit_once(':').unwrap().1;

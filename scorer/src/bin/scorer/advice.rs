@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use scorer::{HistoryError, InspectError, ReloadError, backfill::BackfillError, features::FileError};
+use scorer::{
+    HistoryError, InspectError, ReloadError, backfill::BackfillError, features::FileError, tip_on_folder,
+};
 use shared::{ObjectError, Snapshot, StoreError, terminal};
 
 /// How many assets are named to somebody who asked for another one.
@@ -11,8 +13,10 @@ const NAMED: usize = 8;
 /// What can be done about an error, if there is more to say than the error says.
 pub(crate) fn tip(error: &(dyn Error + 'static)) -> Option<String> {
     terminal::causes(error)
-        .find_map(of_cause)
-        .map(ToOwned::to_owned)
+        .find_map(|cause| {
+            let folder = objects(cause).and_then(tip_on_folder);
+            folder.or_else(|| of_cause(cause).map(ToOwned::to_owned))
+        })
         .or_else(|| terminal::tip_on_listening(error, "--metrics-port N"))
 }
 
@@ -45,9 +49,6 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
 
 fn on_objects(error: &ObjectError) -> Option<&'static str> {
     match error {
-        ObjectError::List { source, .. } if source.is::<std::io::Error>() => {
-            Some("a bucket is a folder with models/, features/ or raw.csv in it; --bucket DIR names it")
-        }
         ObjectError::List { .. } => {
             Some("`aws s3 ls s3://BUCKET` tells whether the name, the region and the credentials are right")
         }
