@@ -1,9 +1,13 @@
 //! What can be observed of the queue: each event is one struct, which writes its log line and its counter.
 
-use std::{error::Error, sync::LazyLock};
+use std::{
+    error::Error,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use shared::{EventError, metrics::registered};
 
 use crate::{
@@ -26,6 +30,11 @@ counters! {
     CHORE_FAILURES: "cripto_queue_chore_failures_total", "Times that irrelevant messages could not be deleted or given back";
     RECEIVE_ERRORS: "cripto_queue_receive_errors_total", "Times that the queue could not be asked for messages";
 }
+
+static UNREACHABLE: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Whether the queue cannot be asked for messages: 1 or 0";
+    registered(IntGauge::new("cripto_queue_unreachable", help))
+});
 
 static IGNORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let options =
@@ -113,13 +122,37 @@ pub(crate) struct Ignored<'a> {
     pub(crate) queue: &'a str,
     pub(crate) message_id: &'a str,
     pub(crate) reason: Irrelevant,
+    /// The bucket whose events count.
+    pub(crate) own_bucket: &'a str,
+    pub(crate) body: &'a str,
 }
+
+/// Events of another bucket are warned of so often at most.
+const OTHER_BUCKET_INTERVAL: Duration = Duration::from_secs(300);
+
+static OTHER_BUCKET_WARNED: Mutex<Option<Instant>> = Mutex::new(None);
 
 impl Ignored<'_> {
     pub(crate) fn emit(self) {
-        let Self { queue, message_id, reason } = self;
+        let Self { queue, message_id, reason, own_bucket, body } = self;
         tracing::debug!(queue, message_id, reason = reason.as_str(), "message ignored");
         IGNORED.with_label_values(&[reason.as_str()]).inc();
+        if reason != Irrelevant::OtherBucket {
+            return;
+        }
+        // The other bucket may be a mistake in BUCKET_NAME, and then nothing else tells of it.
+        let mut warned = OTHER_BUCKET_WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() >= OTHER_BUCKET_INTERVAL) {
+            *warned = Some(Instant::now());
+            let body: String = body.chars().take(PoisonReceived::SHOWN).collect();
+            tracing::warn!(
+                queue,
+                message_id,
+                own_bucket,
+                body,
+                "events of another bucket are deleted; check BUCKET_NAME and the bucket's notifications"
+            );
+        }
     }
 }
 
@@ -214,6 +247,23 @@ impl HeartbeatFailed<'_> {
     }
 }
 
+/// The queue answered a request for messages.
+pub(crate) struct Answered<'a> {
+    pub(crate) queue: &'a str,
+    /// Since when it could not be asked; nothing if it answered the request before, too.
+    pub(crate) unreachable_since: Option<Timestamp>,
+}
+
+impl Answered<'_> {
+    pub(crate) fn emit(self) {
+        UNREACHABLE.set(0);
+        if let Some(since) = self.unreachable_since {
+            let seconds = Timestamp::now().duration_since(since).as_secs_f64();
+            tracing::info!(queue = self.queue, failed_for_seconds = seconds, "the queue answers again");
+        }
+    }
+}
+
 /// The queue could not be asked. Whoever asked is told, and logs it.
 pub(crate) struct ReceiveFailed<'a> {
     pub(crate) error: &'a EventError,
@@ -221,6 +271,7 @@ pub(crate) struct ReceiveFailed<'a> {
 
 impl ReceiveFailed<'_> {
     pub(crate) fn emit(self) {
+        UNREACHABLE.set(1);
         tracing::debug!(error = self.error as &dyn Error, "receive failed");
         RECEIVE_ERRORS.inc();
     }

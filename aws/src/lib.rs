@@ -36,6 +36,8 @@ mod config;
 #[cfg(feature = "sqs")]
 mod events;
 #[cfg(any(feature = "s3", feature = "sqs"))]
+mod fault;
+#[cfg(any(feature = "s3", feature = "sqs"))]
 mod form;
 #[cfg(feature = "s3")]
 mod s3;

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::FaultKind;
+
 /// Tells that something in the bucket has changed. One of the three seams to the outside world.
 ///
 /// Events are delivered at least once: what was received and neither acknowledged nor released comes again, by a
@@ -40,6 +42,42 @@ pub trait EventSource: Send + 'static {
     ///
     /// A source that delivers nothing before it is asked has nothing to do.
     async fn close(&mut self) {}
+}
+
+/// Whether an event source can be asked for events, as its last answer shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// The source has answered at least once since the start.
+    pub reached: bool,
+    /// The fault that stands in the way at the moment.
+    pub trouble: Option<SourceTrouble>,
+}
+
+/// A fault of an event source that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTrouble {
+    /// The time of the first failure since the last answer.
+    pub since: Timestamp,
+    /// The kind of the last failure.
+    pub kind: FaultKind,
+    /// The last failure and what to do about it.
+    pub reason: String,
+}
+
+impl SourceStatus {
+    /// Notes an answer. Returns whether that changes the status.
+    pub fn answered(&mut self) -> bool {
+        let after = Self { reached: true, trouble: None };
+        std::mem::replace(self, after.clone()) != after
+    }
+
+    /// Notes a failure. Returns whether that changes the status.
+    pub fn failed(&mut self, error: &EventError) -> bool {
+        let since = self.trouble.as_ref().map_or_else(Timestamp::now, |trouble| trouble.since);
+        let trouble = Some(SourceTrouble { since, kind: error.kind(), reason: error.reason() });
+        let after = Self { reached: self.reached, trouble };
+        std::mem::replace(self, after.clone()) != after
+    }
 }
 
 /// Changes that were received together.

@@ -32,6 +32,7 @@ pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event_source;
+mod fault;
 mod history;
 pub mod metrics;
 mod model;
@@ -45,7 +46,10 @@ mod trace;
 
 pub use asset::{Asset, InvalidAsset};
 pub use comparison::{Comparison, Contender};
-pub use event_source::{Batch, Change, EventError, EventSource, InvalidRequestId, RequestId};
+pub use event_source::{
+    Batch, Change, EventError, EventSource, InvalidRequestId, RequestId, SourceStatus, SourceTrouble,
+};
+pub use fault::{Fault, FaultKind};
 pub use history::{Evaluation, HistoryStore, Metrics, ModelHistory, RunId, ScoredDay, TrackRecord};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
 pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};

@@ -4,12 +4,21 @@ use std::{error::Error, sync::Arc};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_sdk_s3::{Client, config::Builder, primitives::ByteStream, types::EncodingType};
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::ByteStream,
+    types::EncodingType,
+};
 use bytes::Bytes;
 use jiff::Timestamp;
-use shared::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
+use shared::{Fault, Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 
-use crate::form;
+use crate::{
+    fault::{self, Needs},
+    form,
+};
 use download::Download;
 
 /// A bucket in S3, or in what speaks its protocol.
@@ -25,6 +34,8 @@ use download::Download;
 pub struct S3Bucket {
     client: Client,
     name: Arc<str>,
+    /// Where requests are sent, for messages.
+    region: Arc<str>,
     max_objects: usize,
 }
 
@@ -38,7 +49,8 @@ impl S3Bucket {
         // At an endpoint of one's own, the names of buckets are rarely names of hosts.
         let path_style = config.endpoint_url().is_some();
         let client = Client::from_conf(Builder::from(config).force_path_style(path_style).build());
-        Self { client, name: name.into(), max_objects: Self::MAX_OBJECTS }
+        let region = fault::region(config).into();
+        Self { client, name: name.into(), region, max_objects: Self::MAX_OBJECTS }
     }
 
     /// The same bucket, of which no listing may have more than `max_objects`.
@@ -49,6 +61,15 @@ impl S3Bucket {
 
     fn unlisted(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> ObjectError {
         ObjectError::List { bucket: self.name.to_string(), source: source.into() }
+    }
+
+    /// Says what is wrong with a request that needs this right on the bucket.
+    fn fault<E>(&self, error: SdkError<E, HttpResponse>, right: &'static str) -> Fault
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let needs = Needs { right, settings: "BUCKET_NAME and AWS_REGION" };
+        fault::fault(error, needs, &self.region)
     }
 
     fn object(&self, listed: aws_sdk_s3::types::Object, encoded: bool) -> Result<Object, ObjectError> {
@@ -86,7 +107,7 @@ impl ObjectStore for S3Bucket {
             .send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.unlisted(error))?;
+            let page = page.map_err(|error| self.unlisted(self.fault(error, "s3:ListBucket")))?;
             // What only resembles S3 may not have done it.
             let encoded = page.encoding_type == Some(EncodingType::Url);
             for listed in page.contents.unwrap_or_default() {
@@ -113,7 +134,11 @@ impl ObjectStore for S3Bucket {
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
                 Err(ObjectError::NotFound { bucket, key: asked })
             }
-            Err(error) => Err(ObjectError::Read { bucket, key: asked, source: error.into() }),
+            Err(error) => Err(ObjectError::Read {
+                bucket,
+                key: asked,
+                source: self.fault(error, "s3:GetObject").into(),
+            }),
         }
     }
 }
@@ -128,7 +153,11 @@ impl ObjectWriter for S3Bucket {
         let request = self.client.put_object().bucket(&bucket).key(key).body(ByteStream::from(content));
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(ObjectError::Write { bucket, key: asked, source: error.into() }),
+            Err(error) => Err(ObjectError::Write {
+                bucket,
+                key: asked,
+                source: self.fault(error, "s3:PutObject").into(),
+            }),
         }
     }
 
@@ -139,7 +168,11 @@ impl ObjectWriter for S3Bucket {
         }
         match self.client.delete_object().bucket(&bucket).key(key).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(ObjectError::Delete { bucket, key: asked, source: error.into() }),
+            Err(error) => Err(ObjectError::Delete {
+                bucket,
+                key: asked,
+                source: self.fault(error, "s3:DeleteObject").into(),
+            }),
         }
     }
 }

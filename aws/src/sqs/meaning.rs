@@ -16,7 +16,8 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// The objects whose changes matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// The bucket.
+    /// The bucket's name, or the alias or the ARN of an access point. Events name the bucket behind an access point, and
+    /// not the access point. So every bucket's events count where this names an access point.
     pub bucket: String,
     /// How their keys begin.
     pub prefixes: Vec<String>,
@@ -321,7 +322,7 @@ fn of_detail(kind: &str, detail: Value, time: Option<&str>, scope: &Scope) -> Re
 
 impl Scope {
     fn change(&self, change: fn(String) -> Change, bucket: &str, key: String, time: Option<&str>) -> Found {
-        if bucket != self.bucket {
+        if bucket != self.bucket && !is_access_point(&self.bucket) {
             return Err(Irrelevant::OtherBucket);
         }
         if !self.prefixes.iter().any(|prefix| key.starts_with(prefix)) {
@@ -330,6 +331,13 @@ impl Scope {
         // The time is for a metric only: a strange one is no reason to lose the change.
         Ok((change(key), time.and_then(|time| time.parse().ok())))
     }
+}
+
+/// Whether a bucket's name stands for an access point. S3 reserves these endings: see "Bucket naming rules" in the Amazon S3
+/// User Guide.
+fn is_access_point(bucket: &str) -> bool {
+    ["-s3alias", "--ol-s3", ".mrap"].iter().any(|ending| bucket.ends_with(ending))
+        || bucket.starts_with("arn:")
 }
 
 /// The message that asks for a reload, as it is sent.

@@ -3,19 +3,22 @@ use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_sqs::{
     Client,
-    config::Builder,
-    error::DisplayErrorContext,
+    config::{Builder, http::HttpResponse},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::{
         BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
         Message, MessageSystemAttributeName, QueueAttributeName,
     },
 };
 use jiff::Timestamp;
-use shared::EventError;
+use shared::{EventError, Fault};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::QueueDepth;
-use crate::Settings;
+use crate::{
+    Settings,
+    fault::{self, Needs},
+};
 
 /// How many messages go into one request, by SQS' own limit.
 pub(super) const PER_REQUEST: usize = 10;
@@ -36,6 +39,8 @@ pub(super) struct Messages {
     /// Waits longer for an answer, and does not try again: whoever receives does that.
     receiver: Client,
     url: Arc<str>,
+    /// Where requests are sent, for messages.
+    region: Arc<str>,
 }
 
 /// A message that came.
@@ -104,7 +109,12 @@ impl Messages {
             .timeout_config(timeouts.read_timeout(attempt).operation_attempt_timeout(attempt).build())
             .retry_config(RetryConfig::disabled())
             .build();
-        Self { client: Client::new(config), receiver: Client::from_conf(receiver), url: url.into() }
+        Self {
+            client: Client::new(config),
+            receiver: Client::from_conf(receiver),
+            url: url.into(),
+            region: fault::region(config).into(),
+        }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -119,6 +129,15 @@ impl Messages {
         }
     }
 
+    /// Says what is wrong with a request that needs this right on the queue.
+    fn fault<E>(&self, error: SdkError<E, HttpResponse>, right: &'static str) -> Fault
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let needs = Needs { right, settings: "QUEUE_URL and AWS_REGION" };
+        fault::fault(error, needs, &self.region)
+    }
+
     /// Up to ten messages, for which the queue waits up to `wait` if it has none. Others do not see them for
     /// `visibility` seconds.
     pub(super) async fn receive(&self, wait: Duration, visibility: i32) -> Result<Vec<Received>, EventError> {
@@ -131,8 +150,10 @@ impl Messages {
             .visibility_timeout(visibility)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
-        let answer =
-            request.send().await.map_err(|error| self.error("messages cannot be received", error))?;
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| {
+            self.error("messages cannot be received", self.fault(error, "sqs:ReceiveMessage"))
+        })?;
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
     }
 
@@ -231,8 +252,10 @@ impl Messages {
             .queue_url(&*self.url)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible);
-        let answer =
-            request.send().await.map_err(|error| self.error("its depth cannot be asked for", error))?;
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| {
+            self.error("its depth cannot be asked for", self.fault(error, "sqs:GetQueueAttributes"))
+        })?;
         let attributes: HashMap<_, _> = answer.attributes.unwrap_or_default();
         let number = |name: &QueueAttributeName| -> Result<u64, EventError> {
             let text = attributes.get(name).map(String::as_str).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use shared::{Batch, EventError, EventSource};
+use shared::{Batch, EventError, EventSource, SourceStatus};
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -111,6 +111,7 @@ pub struct SqsQueue {
     polls: JoinSet<Result<Polled, EventError>>,
     /// Tells the tasks whether to stop; they end when it is dropped.
     closing: watch::Sender<bool>,
+    status: watch::Sender<SourceStatus>,
 }
 
 /// What one poll gives, unless there was nothing.
@@ -141,6 +142,7 @@ impl SqsQueue {
             settings,
             polls: JoinSet::new(),
             closing: watch::Sender::new(false),
+            status: watch::Sender::default(),
         }
     }
 
@@ -148,6 +150,13 @@ impl SqsQueue {
     #[must_use]
     pub fn monitor(&self) -> QueueMonitor {
         QueueMonitor { messages: self.messages.clone() }
+    }
+
+    /// Whether the queue lets itself be asked for messages. The first poll does not wait for any, so that this is known
+    /// soon after the first [`receive`](EventSource::receive) begins.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<SourceStatus> {
+        self.status.subscribe()
     }
 
     fn broken(&self, error: JoinError) -> EventError {
@@ -166,6 +175,7 @@ impl EventSource for SqsQueue {
                     messages: self.messages.clone(),
                     settings: self.settings.clone(),
                     closing: self.closing.subscribe(),
+                    status: self.status.clone(),
                 };
                 self.polls.spawn(poll.run());
             }

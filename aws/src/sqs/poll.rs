@@ -4,7 +4,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use shared::{Batch, Change, EventError};
+use shared::{Batch, Change, EventError, SourceStatus};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -40,12 +40,15 @@ pub(super) struct Poll {
     pub(super) messages: Messages,
     pub(super) settings: SqsSettings,
     pub(super) closing: watch::Receiver<bool>,
+    pub(super) status: watch::Sender<SourceStatus>,
 }
 
 impl Poll {
     /// Waits for messages and gives what they mean, or nothing if none came that mean anything.
     pub(super) async fn run(mut self) -> Result<Polled, EventError> {
         let visibility = self.settings.visibility.seconds();
+        let reached = self.status.borrow().reached;
+        let wait = if reached { self.settings.wait } else { Duration::ZERO };
         let first = tokio::select! {
             // The queue is closed or dropped.
             _ = self.closing.wait_for(|closing| *closing) => {
@@ -55,9 +58,16 @@ impl Poll {
                     source: None,
                 });
             }
-            first = self.messages.receive(self.settings.wait, visibility) => first,
+            first = self.messages.receive(wait, visibility) => first,
         };
-        let first = first.inspect_err(|error| events::ReceiveFailed { error }.emit())?;
+        let first = first.inspect_err(|error| {
+            events::ReceiveFailed { error }.emit();
+            self.status.send_if_modified(|status| status.failed(error));
+        })?;
+        let trouble = self.status.borrow().trouble.clone();
+        let unreachable_since = trouble.map(|trouble| trouble.since);
+        events::Answered { queue: self.messages.url(), unreachable_since }.emit();
+        self.status.send_if_modified(SourceStatus::answered);
         if first.is_empty() {
             return Ok(None);
         }
@@ -149,7 +159,8 @@ impl Poll {
                 }
                 Meaning::Nothing { reason, unreadable: records } => {
                     unreadable(&records);
-                    events::Ignored { queue, message_id, reason }.emit();
+                    let own_bucket = self.settings.scope.bucket.as_str();
+                    events::Ignored { queue, message_id, reason, own_bucket, body: &body }.emit();
                     sorted.chores.delete.push(delivery);
                 }
                 Meaning::Poison(reason) => {

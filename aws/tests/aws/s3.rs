@@ -9,7 +9,7 @@ use aws::{
     testing::{Ministack, config_at},
 };
 use shared::{
-    ObjectError, ObjectReader, ObjectStore, ObjectWriter,
+    FaultKind, ObjectError, ObjectReader, ObjectStore, ObjectWriter,
     conformance::{World, object_store, object_writer},
 };
 use tokio::time::timeout;
@@ -120,6 +120,93 @@ async fn a_500_that_stays_is_an_error_with_its_code_and_the_request() {
         assert!(chain.contains(part), "{chain}");
     }
     assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_fault_has_a_kind_and_says_what_to_do_without_the_ids_of_the_request() {
+    // Status, code, message and header of the answer; kind and text of the error.
+    let rows = [
+        (
+            "403 Forbidden",
+            "AccessDenied",
+            "Access Denied",
+            "",
+            FaultKind::Denied,
+            "allow s3:GetObject to the role",
+        ),
+        (
+            "403 Forbidden",
+            "AccessDenied",
+            "User: arn:aws:sts::1:assumed-role/r/session-REQUEST-1 is not authorized to perform: kms:Decrypt",
+            "",
+            FaultKind::Denied,
+            "allow kms:Decrypt on its key",
+        ),
+        (
+            "400 Bad Request",
+            "KMS.DisabledException",
+            "disabled",
+            "",
+            FaultKind::Denied,
+            "KMS.DisabledException",
+        ),
+        ("403 Forbidden", "InvalidObjectState", "archived", "", FaultKind::Archived, "restore it"),
+        ("405 Method Not Allowed", "MethodNotAllowed", "no", "", FaultKind::Rejected, "is refused"),
+        ("403 Forbidden", "ExpiredToken", "expired", "", FaultKind::Credentials, "renew them"),
+        ("400 Bad Request", "ExpiredToken", "expired", "", FaultKind::Credentials, "renew them"),
+        ("403 Forbidden", "RequestTimeTooSkewed", "clock", "", FaultKind::Credentials, "check the clock"),
+        ("503 Slow Down", "SlowDown", "slow down", "", FaultKind::Throttled, "fewer requests (SlowDown"),
+        ("500 Internal Server Error", "InternalError", "try again", "", FaultKind::Server, "InternalError"),
+        (
+            "301 Moved Permanently",
+            "PermanentRedirect",
+            "elsewhere",
+            "x-amz-bucket-region: eu-west-1\r\n",
+            FaultKind::WrongRegion,
+            "in region eu-west-1 and not in us-east-1 (PermanentRedirect, HTTP 301); set AWS_REGION=eu-west-1",
+        ),
+        (
+            "400 Bad Request",
+            "AuthorizationHeaderMalformed",
+            "the region 'us-east-1' is wrong; expecting 'sa-east-1'",
+            "",
+            FaultKind::WrongRegion,
+            "set AWS_REGION=sa-east-1",
+        ),
+        (
+            "301 Moved Permanently",
+            "PermanentRedirect",
+            "elsewhere",
+            "",
+            FaultKind::WrongRegion,
+            "to its region",
+        ),
+    ];
+    for (status, code, message, header, kind, text) in rows {
+        let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+        let head = http(status, "application/xml", &body);
+        let answer = String::from_utf8(head).unwrap().replacen("\r\n", &format!("\r\n{header}"), 1);
+        let server = FaultyServer::start(move |_, _| Answer::Bytes(answer.clone().into_bytes())).await;
+        let store = faulty(&server.url).await;
+        let error = store.open("models/a").await.err().unwrap();
+        assert_eq!((error.kind(), error.kind().is_permanent()), (kind, kind.is_permanent()), "{code}");
+        let reason = error.reason();
+        assert!(reason.contains(text), "{reason}");
+        assert!(!reason.contains("REQUEST-1"), "{reason}");
+        // The log has all of it.
+        assert!(chain(&error).contains(code), "{}", chain(&error));
+        let listing = store.list("models/").await.unwrap_err();
+        assert_eq!(listing.kind(), kind, "{code}: {listing:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_without_a_server_is_unreachable_and_one_that_is_silent_times_out() {
+    let nobody = faulty(&"http://127.0.0.1:9".parse().unwrap()).await;
+    assert_eq!(nobody.list("").await.unwrap_err().kind(), FaultKind::Unreachable);
+    let server = FaultyServer::start(|_, _| Answer::Silence).await;
+    let silent = faulty(&server.url).await;
+    assert_eq!(silent.list("").await.unwrap_err().kind(), FaultKind::TimedOut);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use aws::{
     testing::{Ministack, TestBucket, config_at},
 };
 use shared::{
-    Batch, Change, EventSource, RequestId,
+    Batch, Change, EventSource, FaultKind, RequestId, SourceStatus,
     conformance::{World, event_source},
 };
 use tokio::time::{sleep, timeout};
@@ -213,6 +213,49 @@ async fn a_queue_that_never_answers_is_an_error_in_time() {
     assert!(error.to_string().contains("cannot be received"), "{error}");
     assert_eq!(server.requests(), 1, "whoever receives tries again");
     assert!(counter("cripto_queue_receive_errors_total") > errors_before);
+}
+
+#[tokio::test]
+async fn a_queue_says_whether_it_lets_itself_be_asked_and_why_not() {
+    let denied = serde_json::json!({
+        "__type": "com.amazonaws.sqs#AccessDeniedException",
+        "message": "User is not authorized to perform: sqs:receivemessage; request REQUEST-1"
+    });
+    let server = FaultyServer::start(move |number, _| {
+        let (status, body) = match number {
+            0 | 1 => ("400 Bad Request", denied.clone()),
+            _ => ("200 OK", serde_json::json!({})),
+        };
+        Answer::Bytes(http(status, "application/x-amz-json-1.0", &body.to_string()))
+    })
+    .await;
+    let mut source = faulty(&server, Duration::from_secs(1)).await;
+    let mut status = source.status();
+    assert_eq!(*status.borrow(), SourceStatus::default());
+    source.receive().await.unwrap_err();
+    let first = status.borrow_and_update().trouble.clone().unwrap();
+    assert_eq!(first.kind, FaultKind::Denied);
+    assert!(first.reason.contains("allow sqs:ReceiveMessage to the role"), "{}", first.reason);
+    assert!(!first.reason.contains("REQUEST-1"), "{}", first.reason);
+    source.receive().await.unwrap_err();
+    assert!(!status.has_changed().unwrap(), "the same fault since the same time");
+    let receiving = tokio::spawn(async move { source.receive().await.map(drop) });
+    timeout(Duration::from_secs(30), status.wait_for(|status| status.reached)).await.unwrap().unwrap();
+    assert_eq!(status.borrow().trouble, None);
+    receiving.abort();
+}
+
+#[tokio::test]
+async fn an_idle_queue_is_known_to_be_reached_without_waiting_for_a_message() {
+    let bucket = Ministack::shared().bucket().await;
+    bucket.purge().await;
+    let mut source = bucket.source(SqsSettings { wait: Duration::from_secs(20), ..bucket.settings() });
+    let mut status = source.status();
+    let receiving = tokio::spawn(async move { source.receive().await.map(drop) });
+    // Sooner than the first long poll would end.
+    let reached = timeout(Duration::from_secs(15), status.wait_for(|status| status.reached)).await;
+    reached.unwrap().unwrap();
+    receiving.abort();
 }
 
 #[tokio::test]

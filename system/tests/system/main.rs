@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a test's own means is a failure")]
 
 mod backfill;
+mod bucket_faults;
 mod faults;
 mod killed;
 mod path;

@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -19,6 +22,16 @@ pub(crate) enum Fault {
     Refuse(usize),
     /// Each piece of up to 64 kB of the answer comes so much later.
     Slow(Duration),
+    /// The proxy itself answers all of them, with [`answer`].
+    Answer(Vec<u8>),
+}
+
+/// An answer with an error of S3, as XML.
+pub(crate) fn answer(status: &str, code: &str, header: &str) -> Fault {
+    let body = format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n", body.len());
+    Fault::Answer(format!("{head}{header}Connection: close\r\n\r\n{body}").into_bytes())
 }
 
 #[derive(Default)]
@@ -67,6 +80,11 @@ impl Proxy {
         assert!(!waited.unwrap().1.timed_out(), "the fault did not strike");
     }
 
+    /// How often the fault has struck since it was armed.
+    pub(crate) fn struck(&self) -> usize {
+        self.rules().struck
+    }
+
     fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.0.lock().unwrap()
     }
@@ -108,10 +126,12 @@ fn connection(mut client: TcpStream, mut server: TcpStream, rules: &(Mutex<Rules
                 let _ = server.shutdown(Shutdown::Both);
                 return;
             }
-            Some(Fault::Refuse(_)) => {
-                let answer =
-                    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                let _ = client.write_all(answer);
+            Some(fault @ (Fault::Refuse(_) | Fault::Answer(_))) => {
+                let answer = match fault {
+                    Fault::Answer(answer) => with_request_id(answer),
+                    _ => b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+                };
+                let _ = client.write_all(&answer);
                 let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
                 return;
             }
@@ -125,6 +145,14 @@ fn connection(mut client: TcpStream, mut server: TcpStream, rules: &(Mutex<Rules
         }
     }
     let _ = server.shutdown(Shutdown::Write);
+}
+
+/// The answer with an id of its own in a header, as S3 and SQS give.
+fn with_request_id(answer: Vec<u8>) -> Vec<u8> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let id = format!("\r\nx-amz-request-id: ID{number}\r\nx-amzn-requestid: ID{number}\r\n");
+    String::from_utf8(answer).unwrap().replacen("\r\n", &id, 1).into_bytes()
 }
 
 fn fault_struck(answers: &Mutex<Option<Fault>>) -> bool {

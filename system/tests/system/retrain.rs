@@ -1,12 +1,14 @@
 //! From candles to answers of a model that was trained here.
 
-use std::fs;
+use std::{fs, process::Command, time::Duration};
 
+use aws::testing::Ministack;
 use shared::ObjectStore;
 
 use crate::{
-    process::wait_until,
-    system::{System, VERSION, sample},
+    process::{program, wait_until},
+    proxy::{Fault, Proxy},
+    system::{System, VERSION, address, sample},
 };
 
 /// Seven months of candles of the sample's assets, up to the day of its table.
@@ -74,4 +76,20 @@ fn candles_of_another_day_come_back_as_answers_of_models_that_were_trained_on_th
     assert_eq!(worker.metric("cripto_scorer_retrainings_total", "accepted"), 4.0);
     assert_eq!(worker.metric("cripto_scorer_retrainings_total", "failed"), 0.0);
     system.settled();
+}
+
+#[test]
+fn the_region_of_the_cluster_comes_before_the_default_one() {
+    let system = System::sample();
+    let proxy = Proxy::to(address(Ministack::shared().endpoint().as_str()));
+    // The scope of the signature names the region.
+    proxy.arm("/sa-east-1/s3/aws4_request", Fault::Slow(Duration::ZERO));
+    let output = Command::new(program("scorer"))
+        .args(["retrain", "--dry-run", "--model", "regressor_lin", "--bucket-name", &system.bucket.name])
+        .envs(system.variables())
+        .env("AWS_ENDPOINT_URL", format!("http://{}", proxy.address))
+        .env("AWS_REGION", "sa-east-1")
+        .output()
+        .unwrap();
+    assert!(proxy.struck() > 0, "{output:?}");
 }

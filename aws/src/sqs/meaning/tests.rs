@@ -287,3 +287,23 @@ fn the_oldest_change_of_a_message_tells_its_time() {
     assert_eq!(changes.len(), 3);
     assert_eq!(oldest, Some("2025-07-29T21:30:00.123Z".parse().unwrap()));
 }
+
+#[test]
+fn the_events_of_any_bucket_count_where_an_access_point_is_named_instead_of_a_bucket() {
+    for bucket in [
+        "criptos-ab1cd2-s3alias",
+        "arn:aws:s3:us-east-1:111122223333:accesspoint/criptos",
+        "mfzwi23gnjvgw.mrap",
+        "criptos-ab1cd2--ol-s3",
+    ] {
+        let body = created("models/a").to_string();
+        match meaning(&body, &Scope::of(bucket)) {
+            Meaning::Changes { changes, .. } => {
+                assert_eq!(changes, [Change::Object("models/a".to_owned())].into(), "{bucket}");
+            }
+            other => panic!("{bucket}: {other:?}"),
+        }
+    }
+    let other = meaning(&created("models/a").to_string(), &Scope::of("my-s3alias-bucket"));
+    assert!(matches!(other, Meaning::Nothing { reason: Irrelevant::OtherBucket, .. }), "{other:?}");
+}

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[cfg(feature = "worker")]
     #[arg(long, value_name = "NAME", conflicts_with = "bucket")]
     bucket_name: Option<String>,
-    /// The region of the bucket.
+    /// The region of the bucket. AWS_REGION comes first.
     #[cfg(feature = "worker")]
     #[arg(long, value_name = "REGION", env, default_value = aws::Settings::DEFAULT_REGION)]
     aws_default_region: String,
@@ -118,11 +118,7 @@ async fn retrain(arguments: &Arguments, progress: &Progress) -> anyhow::Result<E
 async fn open(arguments: &Arguments) -> anyhow::Result<Bucket> {
     #[cfg(feature = "worker")]
     if let Some(name) = &arguments.bucket_name {
-        let settings = aws::Settings {
-            region: arguments.aws_default_region.clone(),
-            endpoint: arguments.aws_endpoint_url.clone(),
-            attempt_timeout: aws::Settings::DEFAULT_ATTEMPT_TIMEOUT,
-        };
+        let settings = aws::Settings::new(&arguments.aws_default_region, arguments.aws_endpoint_url.clone());
         let bucket = aws::S3Bucket::new(&aws::config(&settings).await, name);
         return Ok(Bucket { objects: Arc::new(bucket.clone()), writer: Arc::new(bucket) });
     }
