@@ -42,9 +42,9 @@ impl Ensemble {
     pub(crate) fn new(mut sums: Vec<Vec<Tree>>) -> Self {
         // Where most features are used, leaving out the others would not pay for visiting every node.
         const MOST_KEPT: usize = 1_000;
-        let count = sums.iter().flatten().map(|tree| tree.features).max().unwrap_or(0);
+        let count = sums.iter().flatten().map(Tree::features).max().unwrap_or(0);
         let mut used = vec![false; count];
-        for place in sums.iter().flatten().flat_map(|tree| &tree.used_features) {
+        for place in sums.iter().flatten().flat_map(Tree::used_features) {
             used.iter_mut().skip(*place).take(1).for_each(|used| *used = true);
         }
         let mut features: Vec<usize> = (0..count).filter(|place| used.get(*place) == Some(&true)).collect();
@@ -97,7 +97,7 @@ impl Ensemble {
 impl Trees {
     fn add_leaves(&self, features: usize, batches: &[Batch], sums: &mut [f64]) {
         let Self { trees, tops, shallow } = self;
-        let width = trees.first().map_or(1, |tree| tree.width);
+        let width = trees.first().map_or(1, Tree::width);
         if let Some(shallow) = shallow {
             for (batch, sums) in batches.iter().zip(sums.chunks_mut(LANES)) {
                 if batch.has_missing {
@@ -119,11 +119,11 @@ impl Trees {
             // A few batches touch a small part of a tree, and would wait for all of it.
             const FEWEST_BATCHES: usize = 4;
             let next = trees.get(at + 1).filter(|_| batches.len() >= FEWEST_BATCHES);
-            let next_slots: &[Slot<u16>] = match next.map(|next| &next.slots) {
+            let next_slots: &[Slot<u16>] = match next.map(Tree::slots) {
                 Some(Slots::Narrow(slots)) => slots,
                 _ => &[],
             };
-            let next_values = next.map_or(&[][..], |next| &next.values);
+            let next_values = next.map_or(&[][..], Tree::values);
             let share = |length: usize| {
                 length.div_ceil(batches.len().max(1)).next_multiple_of(PER_LINE).max(PER_LINE)
             };
@@ -182,14 +182,14 @@ fn add_batch_in_parallel(trees: &[Tree], tops: &[Top], batch: &Batch, sums: &mut
 
 fn add(tree: &Tree, rows: usize, leaves: &[u32; LANES], sums: &mut [f64]) {
     let leaves = leaves.iter().take(rows).map(|leaf| *leaf as usize);
-    if tree.width == 1 {
+    if tree.width() == 1 {
         for (sum, leaf) in sums.iter_mut().zip(leaves) {
-            *sum += tree.values.get(leaf).copied().unwrap_or(f64::NAN);
+            *sum += tree.values().get(leaf).copied().unwrap_or(f64::NAN);
         }
         return;
     }
-    for (sums, leaf) in sums.chunks_exact_mut(tree.width).zip(leaves) {
-        let row = tree.values.get(leaf.saturating_mul(tree.width)..).unwrap_or_default();
+    for (sums, leaf) in sums.chunks_exact_mut(tree.width()).zip(leaves) {
+        let row = tree.values().get(leaf.saturating_mul(tree.width())..).unwrap_or_default();
         sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
 }
@@ -200,8 +200,8 @@ fn descend(tree: &Tree, top: &Top, batch: &Batch, leaves: &mut [u32; LANES]) {
         return walk_any(tree, batch, leaves);
     }
     let mut places = [ROOT; LANES];
-    top.descend(tree.features, batch, &mut places);
-    match &tree.slots {
+    top.descend(tree.features(), batch, &mut places);
+    match tree.slots() {
         Slots::Narrow(slots) => walk(tree, slots, batch, &mut places, leaves),
         Slots::Wide(slots) => walk(tree, slots, batch, &mut places, leaves),
     }
@@ -211,7 +211,7 @@ fn descend(tree: &Tree, top: &Top, batch: &Batch, leaves: &mut [u32; LANES]) {
 fn walk_any(tree: &Tree, batch: &Batch, leaves: &mut [u32; LANES]) {
     for (row, leaf) in leaves.iter_mut().enumerate().take(batch.rows) {
         let mut place = ROOT;
-        while let Some(slot) = tree.slots.get(place) {
+        while let Some(slot) = tree.slots().get(place) {
             if slot.is_leaf() {
                 *leaf = slot.leaf_place();
                 break;
@@ -232,18 +232,20 @@ fn walk<N: Copy + Into<u32>>(
     places: &mut [u32; LANES],
     leaves: &mut [u32; LANES],
 ) {
-    assert!(batch.keys.len() >= tree.features.max(1) * LANES, "a batch has all features of the tree");
+    assert!(batch.keys.len() >= tree.features().max(1) * LANES, "a batch has all features of the tree");
     let step = |place: u32, row: usize| -> u32 {
-        // SAFETY: children of splits are slots, and leaves are their own children. Checks take a sixth longer.
+        // SAFETY: `Tree::new` has checked that children of splits are slots, and that leaves are their own children.
+        // Bounds checks take a sixth longer.
         let split = unsafe { *slots.get_unchecked(place as usize) };
-        // SAFETY: columns of splits are those of features below `tree.features`, and rows are below LANES.
+        // SAFETY: `Tree::new` has checked that columns are those of features below `tree.features()`, and the assertion
+        // above that the batch has them. Rows are below LANES.
         let x = unsafe { *batch.keys.as_ptr().add(row).add(split.column()) };
         split.left_child() + u32::from(x > split.threshold)
     };
     let rows = batch.rows.min(LANES);
     // Most rows are on their way for that long, and leaves lead to themselves. Two rows in a turn of the loop, and not
     // neighbours, which compilers would pack into vectors at a loss.
-    for _ in LEVELS..tree.mean_depth {
+    for _ in LEVELS..tree.mean_depth() {
         if rows == LANES {
             let (low, high) = places.split_at_mut(LANES / 2);
             for (row, (low, high)) in low.iter_mut().zip(high).enumerate() {

@@ -54,7 +54,7 @@ mod sklearn;
 mod table;
 mod tree;
 
-pub use artifact::{Limits, ReadError};
+pub use artifact::{Limits, MOST_FORBIDDEN_NAMES, ReadError};
 pub use model::{Model, Prepared};
 pub use parameters::{InexpressibleError, ParametersError};
 pub use predictions::{Label, Outcome, PredictError, Predictions, RefusedRow, RowError};

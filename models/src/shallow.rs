@@ -68,7 +68,7 @@ impl Top {
             return;
         }
         let mut children = [slot; 2];
-        if let Some(split) = tree.slots.get(slot).filter(|slot| !slot.is_leaf()) {
+        if let Some(split) = tree.slots().get(slot).filter(|slot| !slot.is_leaf()) {
             self.splits.thresholds[place] = split.threshold;
             self.splits.columns[place] = split.column();
             children = [split.left_child(), split.left_child() + 1];
@@ -94,14 +94,14 @@ impl Top {
 impl ShallowTree {
     /// The same tree, unless it is too deep or has more than one value a leaf.
     pub(crate) fn new(tree: &Tree) -> Option<Self> {
-        if tree.depth > LEVELS || tree.width != 1 {
+        if tree.depth() > LEVELS || tree.width() != 1 {
             return None;
         }
         let Top { splits, slots } = Top::new(tree);
         let mut leaves = Leaves { low: [0; ENDS], high: [0; ENDS] };
         for (end, slot) in slots.into_iter().enumerate() {
-            let leaf = tree.slots.get(slot)?.leaf_place();
-            let bits = tree.values.get(leaf as usize)?.to_bits().cast_signed();
+            let leaf = tree.slots().get(slot)?.leaf_place();
+            let bits = tree.values().get(leaf as usize)?.to_bits().cast_signed();
             leaves.low[end] = bits as i32;
             leaves.high[end] = (bits >> 32) as i32;
         }

@@ -16,30 +16,37 @@
 //!
 //! Pairs are laid out so that the child that more training samples went to comes next in memory.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
 
 use crate::{
     artifact::{Array, Data, Dtype, Kind, Scalar},
     features::{LANES, key},
 };
 
-/// A compact tree.
+/// A compact tree. [`Tree::new`] is the only way to make one, and checks what walking it without bounds checks needs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tree {
     /// How many features it compares: all of its features are below this.
-    pub(crate) features: usize,
-    /// Those that any split compares, ascending.
-    pub(crate) used_features: Vec<usize>,
+    features: usize,
     /// The splits and leaves themselves.
-    pub(crate) slots: Slots,
+    slots: Slots,
     /// The values of the leaves, `width` for each; equal rows of several values are held once.
-    pub(crate) values: Vec<f64>,
+    values: Vec<f64>,
     /// One bit a slot: whether a missing value goes to the left child. None where it never does.
-    pub(crate) missing_left: Option<Box<[u64]>>,
+    missing_left: Option<Box<[u64]>>,
     /// How many values a leaf has.
-    pub(crate) width: usize,
-    /// The number of splits and leaves.
-    pub(crate) node_count: usize,
+    width: usize,
+    summary: Summary,
+}
+
+/// What whoever builds a tree notes on the way. A wrong number here costs time, and no more.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Summary {
+    /// The features that any split compares, ascending.
+    pub(crate) used_features: Vec<usize>,
     /// The number of splits on the longest path.
     pub(crate) depth: usize,
     /// The mean number of splits on the paths to the leaves, rounded down.
@@ -194,8 +201,8 @@ impl NodeLayout {
         }
         let offset = |name: &str, kinds: &[Kind], bytes: usize| {
             let field = fields.iter().find(|field| *field.name == *name)?;
-            match field.dtype {
-                Dtype::Scalar(scalar)
+            match field.scalar {
+                Some(scalar)
                     if kinds.contains(&scalar.kind) && scalar.size == bytes && !scalar.big_endian =>
                 {
                     Some(field.offset)
@@ -221,6 +228,15 @@ impl NodeLayout {
 /// scikit-learn's mark of a leaf (`TREE_LEAF`).
 const NO_CHILD: i64 = -1;
 
+/// The bytes that compacting these arrays takes at most, beside them.
+pub(crate) fn compaction_bytes(nodes: &Array, values: &Array) -> usize {
+    let node_count = nodes.shape.first().copied().unwrap_or(0);
+    let width = values.shape.last().copied().unwrap_or(0);
+    // Slots of 12 bytes; the values of half of the nodes, and entries of 24 bytes by which they are found.
+    let per_node = if width <= 1 { 16 } else { width.saturating_mul(4).saturating_add(24) };
+    node_count.saturating_mul(per_node)
+}
+
 /// One of scikit-learn's nodes.
 #[derive(Clone, Copy)]
 struct RawNode<'a>(&'a [u8]);
@@ -242,6 +258,80 @@ impl RawNode<'_> {
 }
 
 impl Tree {
+    /// Makes a tree of splits and leaves, of which [`ROOT`] is the first.
+    ///
+    /// # Errors
+    /// A split leads to a slot that does not exist or does not come behind it, or compares a feature that is not below
+    /// `features`. A leaf does not lead to itself, or has no values.
+    pub(crate) fn new(
+        features: usize,
+        width: usize,
+        slots: Slots,
+        values: Vec<f64>,
+        missing_left: Option<Box<[u64]>>,
+        summary: Summary,
+    ) -> Result<Self, String> {
+        if width == 0 || !values.len().is_multiple_of(width) {
+            return Err("a tree whose leaf values do not fit its leaves".to_owned());
+        }
+        let rows = values.len() / width;
+        match &slots {
+            Slots::Narrow(slots) => check(slots, features, rows)?,
+            Slots::Wide(slots) => check(slots, features, rows)?,
+        }
+        Ok(Self { features, slots, values, missing_left, width, summary })
+    }
+
+    /// How many features there are to compare.
+    pub(crate) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The splits and leaves.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The values of the leaves, [`width`](Self::width) for each.
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// How many values a leaf has.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The number of splits and leaves.
+    pub(crate) fn node_count(&self) -> usize {
+        self.slots.count() - 1
+    }
+
+    /// The number of splits on the longest path.
+    pub(crate) fn depth(&self) -> usize {
+        self.summary.depth
+    }
+
+    /// The mean number of splits on the paths to the leaves, rounded down.
+    pub(crate) fn mean_depth(&self) -> usize {
+        self.summary.mean_depth
+    }
+
+    /// The features that any split compares, ascending.
+    pub(crate) fn used_features(&self) -> &[usize] {
+        &self.summary.used_features
+    }
+
+    /// Whether any split sends missing values to its left child.
+    pub(crate) fn sends_any_missing_left(&self) -> bool {
+        self.missing_left.is_some()
+    }
+
+    /// Changes the values of each leaf.
+    pub(crate) fn change_leaves(&mut self, change: impl FnMut(&mut [f64])) {
+        self.values.chunks_exact_mut(self.width).for_each(change);
+    }
+
     /// Compacts the arrays of a `sklearn.tree._tree.Tree`.
     pub(crate) fn compact(nodes: &Array, values: &Array, features: usize) -> Result<Self, String> {
         let layout = NodeLayout::new(&nodes.dtype)?;
@@ -272,21 +362,15 @@ impl Tree {
             layout,
             records,
             leaf_values,
-            tree: Self {
-                features,
-                used_features: Vec::new(),
-                slots: Slots::Narrow(Box::default()),
-                values: Vec::new(),
-                missing_left: None,
-                width: classes,
-                node_count: value_rows,
-                depth: 0,
-                mean_depth: 0,
-            },
+            features,
+            width: classes,
+            node_count: value_rows,
+            values: Vec::new(),
             slots: Vec::new(),
             missing_left: Vec::new(),
             used_features: Vec::new(),
             known_rows: HashMap::new(),
+            hasher: RandomState::new(),
         }
         .run()
     }
@@ -308,7 +392,8 @@ impl Tree {
     pub(crate) fn renumber_features(&mut self, numbers: &[u32], count: usize) {
         let renumbered = |mut slot: Slot<u32>| {
             if !slot.is_leaf() {
-                slot.column = numbers.get(slot.column() / LANES).copied().unwrap_or(0) * LANES as u32;
+                let number = numbers.get(slot.column() / LANES).filter(|number| (**number as usize) < count);
+                slot.column = number.copied().unwrap_or(0) * LANES as u32;
             }
             slot
         };
@@ -328,6 +413,36 @@ impl Tree {
     }
 }
 
+/// Checks what [`Tree::new`] promises, and what unchecked walks rely on.
+fn check<N: Copy + Into<u32>>(slots: &[Slot<N>], features: usize, rows: usize) -> Result<(), String> {
+    if slots.len() <= ROOT as usize {
+        return Err("a tree without nodes".to_owned());
+    }
+    let pairs = slots.len() / 2;
+    let columns = features.max(1).saturating_mul(LANES);
+    for (place, slot) in slots.iter().enumerate().skip(ROOT as usize) {
+        let pair = slot.pair.into() as usize;
+        let is_leaf = slot.is_leaf();
+        // Children come behind their parents, so that every walk ends.
+        let leads_on = if is_leaf {
+            let leads_left = slot.threshold >= leaf::LEFT;
+            pair == place / 2 && leads_left == place.is_multiple_of(2)
+        } else {
+            pair > place / 2
+        };
+        if !leads_on || pair >= pairs {
+            return Err(format!("a tree whose node {} leads nowhere", place - 1));
+        }
+        if slot.column() >= columns || slot.column() % LANES != 0 {
+            return Err("a tree that compares a feature that does not exist".to_owned());
+        }
+        if is_leaf && slot.leaf_place() as usize >= rows {
+            return Err("a tree whose values do not fit its leaves".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// The largest 32-bit number that is not above `threshold`.
 #[expect(clippy::cast_possible_truncation, reason = "this is the rounding")]
 fn round_down(threshold: f64) -> f32 {
@@ -342,24 +457,30 @@ struct Compaction<'a> {
     records: &'a [u8],
     /// The values of all nodes, in the order of the nodes.
     leaf_values: &'a [[u8; 8]],
-    tree: Tree,
+    features: usize,
+    width: usize,
+    node_count: usize,
+    /// The values of the leaves so far.
+    values: Vec<f64>,
     slots: Vec<Slot<u32>>,
     missing_left: Vec<u64>,
     /// One bit a feature.
     used_features: Vec<u64>,
-    known_rows: HashMap<Box<[u64]>, usize>,
+    /// The place of a row of leaf values, by its hash.
+    known_rows: HashMap<u64, usize>,
+    hasher: RandomState,
 }
 
 impl<'a> Compaction<'a> {
     fn run(mut self) -> Result<Tree, String> {
-        let node_count = self.tree.node_count;
+        let node_count = self.node_count;
         self.slots.reserve_exact(node_count + 1);
-        if self.tree.width == 1 {
+        if self.width == 1 {
             // All splits have two children.
-            self.tree.values.reserve_exact(node_count / 2 + 1);
+            self.values.reserve_exact(node_count / 2 + 1);
         }
         self.slots.extend([UNUSED; 2]);
-        let (mut leaf_count, mut leaf_depths) = (0, 0);
+        let (mut leaf_count, mut leaf_depths, mut deepest) = (0, 0, 0);
         let mut visited = 0_usize;
         let mut open = vec![(0_usize, ROOT, 0_usize)];
         while let Some((index, slot, depth)) = open.pop() {
@@ -369,7 +490,7 @@ impl<'a> Compaction<'a> {
             }
             let record = self.record(index).ok_or("a tree with a child that does not exist")?;
             let content = if record.is_leaf(&self.layout) {
-                self.tree.depth = self.tree.depth.max(depth);
+                deepest = deepest.max(depth);
                 leaf_count += 1;
                 leaf_depths += depth;
                 self.leaf(index, slot)?
@@ -389,22 +510,26 @@ impl<'a> Compaction<'a> {
                 *place = content;
             }
         }
-        self.tree.mean_depth = leaf_depths / leaf_count.max(1);
-        let mut tree = self.tree;
+        if visited != node_count {
+            return Err(format!("a tree of {node_count} nodes of which {visited} can be reached"));
+        }
         let slot_count = self.slots.len();
         let mut narrow = Vec::with_capacity(slot_count);
         narrow.extend(self.slots.iter().map_while(|slot| slot.narrowed()));
         let is_narrow = narrow.len() == slot_count;
-        tree.slots = if is_narrow { Slots::Narrow(narrow.into()) } else { Slots::Wide(self.slots.into()) };
+        let slots = if is_narrow { Slots::Narrow(narrow.into()) } else { Slots::Wide(self.slots.into()) };
+        let mut missing_left = None;
         if self.missing_left.iter().any(|bits| *bits != 0) {
             self.missing_left.resize(slot_count.div_ceil(64), 0);
-            tree.missing_left = Some(self.missing_left.into());
+            missing_left = Some(self.missing_left.into());
         }
         let is_used = |feature: &usize| {
             self.used_features.get(feature / 64).is_some_and(|bits| bits >> (feature % 64) & 1 != 0)
         };
-        tree.used_features = (0..64 * self.used_features.len()).filter(is_used).collect();
-        Ok(tree)
+        let used_features = (0..64 * self.used_features.len()).filter(is_used).collect();
+        let mean_depth = leaf_depths / leaf_count.max(1);
+        let summary = Summary { used_features, depth: deepest, mean_depth };
+        Tree::new(self.features, self.width, slots, self.values, missing_left, summary)
     }
 
     fn record(&self, index: usize) -> Option<RawNode<'a>> {
@@ -431,7 +556,7 @@ impl<'a> Compaction<'a> {
     /// A split whose children are that pair, and the slot of the left one.
     fn split(&mut self, record: RawNode<'_>, slot: usize, pair: usize) -> Result<(Slot<u32>, u32), String> {
         let feature = usize::try_from(record.integer(self.layout.feature)).ok();
-        let feature = feature.filter(|feature| *feature < self.tree.features);
+        let feature = feature.filter(|feature| *feature < self.features);
         let feature = feature.ok_or("a tree that compares a feature that does not exist")?;
         let column = feature.checked_mul(LANES).and_then(|column| u32::try_from(column).ok());
         let column = column.ok_or("a tree of more features than are supported")?;
@@ -451,19 +576,23 @@ impl<'a> Compaction<'a> {
     }
 
     fn leaf(&mut self, index: usize, slot: u32) -> Result<Slot<u32>, String> {
-        let width = self.tree.width;
+        let width = self.width;
         let row = index.checked_mul(width).and_then(|start| self.leaf_values.get(start..)?.get(..width));
-        let row = row.ok_or("a tree whose values do not fit its nodes")?.iter();
-        let next = self.tree.values.len() / width;
+        let row = row.ok_or("a tree whose values do not fit its nodes")?;
+        let next = self.values.len() / width;
         let place = if width == 1 {
             next
         } else {
-            // Most leaves of a fully grown forest are pure, so distinct rows are few.
-            let bits = row.clone().map(|value| u64::from_le_bytes(*value)).collect();
-            *self.known_rows.entry(bits).or_insert(next)
+            // Most leaves of a fully grown forest are pure, so distinct rows are few. Where two rows have one hash, the
+            // second is held each time that it comes.
+            let known = *self.known_rows.entry(self.hasher.hash_one(row)).or_insert(next);
+            let held = self.values.get(known * width..).unwrap_or_default();
+            let is_same =
+                known == next || held.iter().zip(row).all(|(held, value)| held.to_le_bytes() == *value);
+            if is_same { known } else { next }
         };
         if place == next {
-            self.tree.values.extend(row.map(|value| f64::from_le_bytes(*value)));
+            self.values.extend(row.iter().map(|value| f64::from_le_bytes(*value)));
         }
         let place = u32::try_from(place).ok().filter(|place| (*place as usize) < MOST_LEAVES);
         let place = place.ok_or_else(|| format!("a tree of more than {MOST_LEAVES} leaves"))?;

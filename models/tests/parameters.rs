@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde_json::{Value, json};
 
 fn limits() -> Limits {
-    Limits { decompressed_bytes: 64 << 20, values: 1 << 20, retained_bytes: 16 << 20 }
+    Limits { decompressed_bytes: 64 << 20, values: 1 << 20, retained_bytes: 16 << 20, ..Limits::default() }
 }
 
 fn read(bytes: &[u8]) -> Result<Model, String> {

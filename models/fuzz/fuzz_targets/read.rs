@@ -5,7 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use models::{Column, Limits, Model, Table};
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits { decompressed_bytes: 1 << 22, values: 1 << 16, retained_bytes: 1 << 22 };
+    let limits = Limits {
+        decompressed_bytes: 1 << 22,
+        values: 1 << 16,
+        retained_bytes: 1 << 22,
+        ..Limits::default()
+    };
     let Ok(model) = Model::read(bytes, &limits) else { return };
     let _ = format!("{}", model.describe());
     let columns = model.describe().column_count.min(1_000);

@@ -2,6 +2,7 @@
 //! beside it.
 
 use std::{
+    cell::Cell,
     io::{self, BufRead, BufReader, Read},
     panic::resume_unwind,
     sync::mpsc::{self, Receiver, Sender, SyncSender},
@@ -16,7 +17,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks on their way from one thread to the other: enough to smooth both, little beside the model.
 const CHUNKS_IN_FLIGHT: usize = 4;
 /// xz's highest preset needs 65 MiB.
-const LZMA_MEMORY_LIMIT: u64 = 256 << 20;
+const LZMA_MEMORY_LIMIT: u64 = 80 << 20;
 
 /// The compressions that joblib writes, by their first bytes (joblib 1.5 `compressor.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,38 @@ impl Compression {
                 ));
             }
         })
+    }
+}
+
+/// How far a format may expand what was compressed: `floor` bytes in any case, and `ratio` bytes for each that was read.
+///
+/// Forests compress by a factor of 5 to 10. The bounds keep the decompression of 10 MB below two seconds.
+struct Expansion {
+    floor: u64,
+    ratio: u64,
+}
+
+impl Compression {
+    fn expansion(self) -> Expansion {
+        match self {
+            // bzip2 decodes some 60 MB a second, the others several hundred.
+            Self::Bzip2 => Expansion { floor: 32 << 20, ratio: 12 },
+            _ => Expansion { floor: 64 << 20, ratio: 32 },
+        }
+    }
+}
+
+/// Counts what has been read of the compressed bytes.
+struct Counted<'a, R> {
+    reader: R,
+    count: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(to)?;
+        self.count.set(self.count.get().saturating_add(read as u64));
+        Ok(read)
     }
 }
 
@@ -101,21 +134,31 @@ fn receive(
 }
 
 fn decompress(reader: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
-    let mut decompressed = match decompressor(BufReader::with_capacity(CHUNK_BYTES, reader)) {
+    let count = Cell::new(0);
+    let counted = Counted { reader, count: &count };
+    let (mut decompressed, expansion) = match decompressor(BufReader::with_capacity(CHUNK_BYTES, counted)) {
         Ok(decompressed) => decompressed,
         Err(error) => {
             let _ = full.send(Err(error));
             return;
         }
     };
+    let mut total = 0_u64;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
         chunk.clear();
         chunk.reserve_exact(CHUNK_BYTES);
         match (&mut decompressed).take(CHUNK_BYTES as u64).read_to_end(&mut chunk) {
             Ok(0) => return,
-            Ok(_) if full.send(Ok(chunk)).is_ok() => {}
-            Ok(_) => return,
+            Ok(read) => {
+                total = total.saturating_add(read as u64);
+                let most = count.get().saturating_mul(expansion.ratio).saturating_add(expansion.floor);
+                let message = if total > most { Err(expands_too_much(count.get(), most)) } else { Ok(chunk) };
+                let ends = message.is_err();
+                if full.send(message).is_err() || ends {
+                    return;
+                }
+            }
             Err(error) => {
                 let _ = full.send(Err(error));
                 return;
@@ -124,8 +167,17 @@ fn decompress(reader: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: 
     }
 }
 
-fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match Compression::detect(reader.fill_buf()?)? {
+fn expands_too_much(compressed: u64, most: u64) -> io::Error {
+    let what = format!(
+        "{compressed} compressed bytes expand to more than {most} bytes, which no model does; save it with less compression"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// What a compression is decompressed with, and how far it may expand.
+fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<(Box<dyn Read + 'a>, Expansion)> {
+    let compression = Compression::detect(reader.fill_buf()?)?;
+    let decompressed: Box<dyn Read + 'a> = match compression {
         Compression::None => Box::new(reader),
         Compression::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(reader)),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
@@ -137,7 +189,8 @@ fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 
         Compression::LzmaAlone => {
             Box::new(LzmaReader::new(reader, Stream::new_lzma_decoder(LZMA_MEMORY_LIMIT)?))
         }
-    })
+    };
+    Ok((decompressed, compression.expansion()))
 }
 
 /// liblzma over a reader, without a copy in between.

@@ -5,28 +5,36 @@
 use std::collections::HashMap;
 
 use super::{
-    Array, Dtype, Graph, Handle, Limits, Object, ReadError, Value,
+    Array, Dtype, Graph, Handle, MOST_FORBIDDEN_NAMES, Object, OverBudget, ReadError, Value,
     known::{self, Known, Role},
     numpy::{Data, count},
     source::Source,
 };
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 
 /// Object arrays are a pickle inside the pickle; an object array inside of one is written in place.
 const DEEPEST_NESTING: u32 = 4;
 /// No stack of a real pickle comes near.
 const LARGEST_STACK: usize = 1 << 20;
+/// An entry of the memo's hash map, with its share of the empty ones.
+const MEMO_ENTRY_BYTES: usize = 18;
 const MOST_DIMENSIONS: usize = 32;
 const MOST_EMPTY_ELEMENTS: usize = 1 << 16;
 
 pub(super) struct Machine<'a> {
     source: Source<'a>,
     graph: Graph,
-    limits: &'a Limits,
-    /// Bytes held by texts and arrays.
-    retained: usize,
     /// How many pickles are open, one inside the other.
     nesting: u32,
+    forbidden: Forbidden,
+}
+
+/// The classes and functions that are not on the list. The rest is read all the same, so that all are named at once.
+#[derive(Default)]
+struct Forbidden {
+    /// Where the first of them is named.
+    offset: u64,
+    names: Vec<String>,
 }
 
 /// One pickle stream's stack and memo.
@@ -38,14 +46,31 @@ struct Frame {
     memo: HashMap<u32, Handle>,
 }
 
+impl Forbidden {
+    fn note(&mut self, offset: u64, name: String) {
+        if self.names.is_empty() {
+            self.offset = offset;
+        }
+        if self.names.len() < MOST_FORBIDDEN_NAMES && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+}
+
 impl<'a> Machine<'a> {
-    pub(super) fn new(source: Source<'a>, limits: &'a Limits) -> Self {
-        Self { source, graph: Graph::new(), limits, retained: 0, nesting: 0 }
+    pub(super) fn new(source: Source<'a>, graph: Graph) -> Self {
+        Self { source, graph, nesting: 0, forbidden: Forbidden::default() }
     }
 
     pub(super) fn run(mut self) -> Result<Graph, ReadError> {
-        let root = self.pickle()?;
-        self.graph.set_root(root);
+        let root = self.pickle();
+        // A fault behind an unknown name mostly follows from it. That the bytes did not come is a fault of its own.
+        let is_read = !matches!(root, Err(ReadError::Io { .. } | ReadError::Deadline));
+        if is_read && !self.forbidden.names.is_empty() {
+            let Forbidden { offset, names } = self.forbidden;
+            return Err(ReadError::Forbidden { offset, names });
+        }
+        self.graph.set_root(root?);
         Ok(self.graph)
     }
 
@@ -256,10 +281,7 @@ impl<'a> Machine<'a> {
     }
 
     fn add(&mut self, value: Value) -> Result<Handle, ReadError> {
-        if self.graph.len() >= self.limits.values.min(u32::MAX as usize) {
-            return Err(self.limit(self.limits.values as u64, "values"));
-        }
-        Ok(self.graph.push(value))
+        self.graph.push(value).map_err(|over| over.at(self.source.offset()))
     }
 
     fn pop(&self, frame: &mut Frame) -> Result<Handle, ReadError> {
@@ -283,9 +305,7 @@ impl<'a> Machine<'a> {
 
     fn memoize(&mut self, frame: &mut Frame, place: u32) -> Result<(), ReadError> {
         let top = self.top(frame)?;
-        if frame.memo.len() >= self.limits.values {
-            return Err(self.limit(self.limits.values as u64, "values in the memo"));
-        }
+        self.hold(MEMO_ENTRY_BYTES)?;
         frame.memo.insert(place, top);
         Ok(())
     }
@@ -309,16 +329,22 @@ impl<'a> Machine<'a> {
     }
 
     /// Counts bytes that are about to be held.
-    fn retain(&mut self, length: usize) -> Result<(), ReadError> {
-        self.retained = self.retained.saturating_add(length);
-        if self.retained > self.limits.retained_bytes {
-            return Err(self.limit(self.limits.retained_bytes as u64, "bytes of texts and arrays at a time"));
+    fn hold(&self, bytes: usize) -> Result<(), ReadError> {
+        self.within(self.graph.budget().hold(bytes))
+    }
+
+    /// Refuses lengths that could never be held, before any of the bytes is read.
+    fn check_length(&self, length: usize) -> Result<(), ReadError> {
+        let limit = self.graph.budget().limits().retained_bytes;
+        if length > limit {
+            return Err(self.limit(limit as u64, "bytes of values at a time"));
         }
         Ok(())
     }
 
-    fn release(&mut self, length: usize) {
-        self.retained = self.retained.saturating_sub(length);
+    /// Says where a budget was exceeded.
+    fn within<T>(&self, result: Result<T, OverBudget>) -> Result<T, ReadError> {
+        result.map_err(|over| over.at(self.source.offset()))
     }
 
     fn long(&mut self, frame: &mut Frame, length: usize) -> Result<(), ReadError> {
@@ -334,7 +360,7 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, frame: &mut Frame, length: usize) -> Result<(), ReadError> {
-        self.retain(length)?;
+        self.check_length(length)?;
         let bytes = self.source.bytes(length)?;
         // Python writes lone surrogates too, which no column or category of a model needs.
         let text = String::from_utf8(bytes).map_err(|_| self.malformed("a text that is not UTF-8"))?;
@@ -342,7 +368,7 @@ impl<'a> Machine<'a> {
     }
 
     fn bytes(&mut self, frame: &mut Frame, length: usize) -> Result<(), ReadError> {
-        self.retain(length)?;
+        self.check_length(length)?;
         let bytes = self.source.bytes(length)?;
         self.push(frame, Value::Bytes(bytes))
     }
@@ -359,9 +385,11 @@ impl<'a> Machine<'a> {
         let list = self.top(frame)?;
         match self.graph.get_mut(list) {
             Some(Value::List(list)) => list.extend_from_slice(elements),
+            Some(Value::Unknown) => {}
             _ => return Err(self.malformed("elements for something that is no list")),
         }
-        self.retain(size_of_val(elements))
+        // A vector leaves room for as much again.
+        self.hold(2 * size_of_val(elements))
     }
 
     fn set_items(&mut self, frame: &Frame, elements: &[Handle]) -> Result<(), ReadError> {
@@ -371,24 +399,29 @@ impl<'a> Machine<'a> {
             Some(Value::Dict(items)) if rest.is_empty() => {
                 items.extend(pairs.iter().map(|[key, value]| (*key, *value)))
             }
+            Some(Value::Unknown) => {}
             _ => return Err(self.malformed("items for something that is no dict")),
         }
-        self.retain(size_of_val(elements))
+        // A vector leaves room for as much again.
+        self.hold(2 * size_of_val(elements))
     }
 
     // Classes, functions and what they would make.
 
     fn global(&mut self, frame: &mut Frame, offset: u64, module: &str, name: &str) -> Result<(), ReadError> {
         let Some(known) = known::find(module, name) else {
-            return Err(ReadError::Forbidden { offset, module: module.to_owned(), name: name.to_owned() });
+            self.forbidden.note(offset, format!("{module}.{name}"));
+            return self.push(frame, Value::Unknown);
         };
         self.push(frame, Value::Global(known))
     }
 
     /// Describes what `callable(*arguments)` would make.
     fn describe(&mut self, frame: &mut Frame, callable: Handle, arguments: Handle) -> Result<(), ReadError> {
-        let Value::Global(known) = *self.graph.get(callable) else {
-            return Err(self.malformed("a call of something that is no class or function"));
+        let known = match *self.graph.get(callable) {
+            Value::Global(known) => known,
+            Value::Unknown => return self.push(frame, Value::Unknown),
+            _ => return Err(self.malformed("a call of something that is no class or function")),
         };
         let value = self.described(known, arguments)?;
         let value = value.ok_or_else(|| {
@@ -409,6 +442,7 @@ impl<'a> Machine<'a> {
                 Value::Global(class) => {
                     Some(Value::Object(Box::new(Object { class, arguments, state: None })))
                 }
+                Value::Unknown => Some(Value::Unknown),
                 _ => None,
             }),
             // The shape and the elements come with the state.
@@ -436,7 +470,10 @@ impl<'a> Machine<'a> {
             Role::Scalar => match elements {
                 [dtype, value] => match (graph.get(*dtype), graph.get(*value)) {
                     (Value::Dtype(dtype), Value::Bytes(bytes)) => match &**dtype {
-                        Dtype::Scalar(scalar) => scalar.value(bytes),
+                        Dtype::Scalar(scalar) => {
+                            self.hold(bytes.len())?;
+                            scalar.value(bytes)
+                        }
                         _ => Some(Value::Opaque),
                     },
                     _ => None,
@@ -454,22 +491,31 @@ impl<'a> Machine<'a> {
                 let Value::Bytes(bytes) = self.graph.take(buffer) else { return Ok(None) };
                 return self.array(dtype, shape, fortran, bytes).map(Some);
             }
-            Role::Encode => first.and_then(|text| graph.str(text)).and_then(latin1).map(Value::Bytes),
+            Role::Encode => match first.and_then(|text| graph.str(text)) {
+                Some(text) => {
+                    self.hold(text.len())?;
+                    latin1(text).map(Value::Bytes)
+                }
+                None => None,
+            },
             Role::Bytes => match first.map(|first| graph.get(first)) {
                 None => Some(Value::Bytes(Vec::new())),
                 Some(Value::Bytes(bytes)) => {
                     let copy = bytes.clone();
-                    self.retain(copy.len())?;
+                    self.hold(copy.len())?;
                     Some(Value::Bytes(copy))
                 }
-                Some(Value::Str(text)) => latin1(text).map(Value::Bytes),
+                Some(Value::Str(text)) => {
+                    self.hold(text.len())?;
+                    latin1(text).map(Value::Bytes)
+                }
                 Some(_) => None,
             },
             Role::List => match first {
                 None => Some(Value::List(Vec::new())),
                 Some(elements) => {
                     let copy = graph.elements(elements).map(<[_]>::to_vec);
-                    self.retain(copy.as_deref().map_or(0, size_of_val::<[Handle]>))?;
+                    self.hold(copy.as_deref().map_or(0, size_of_val::<[Handle]>))?;
                     copy.map(Value::List)
                 }
             },
@@ -500,7 +546,7 @@ impl<'a> Machine<'a> {
                 }
             }
             Value::Dtype(mut dtype) => {
-                if dtype.set_state(&self.graph, state).is_none() {
+                if self.within(dtype.set_state(&self.graph, state))?.is_none() {
                     return Err(self.malformed("a dtype that is not understood"));
                 }
                 self.restore(target, Value::Dtype(dtype));
@@ -509,6 +555,7 @@ impl<'a> Machine<'a> {
                 let array = self.pickled_array(state)?;
                 self.restore(target, array);
             }
+            Value::Unknown => self.restore(target, Value::Unknown),
             _ => return Err(self.malformed("a state for something that has none")),
         }
         Ok(())
@@ -522,9 +569,12 @@ impl<'a> Machine<'a> {
 
     /// A tree's arrays become a compact tree at once.
     fn tree(&mut self, object: &Object, state: Handle) -> Result<Tree, ReadError> {
-        let arrays =
-            ["nodes", "values"].map(|key| self.graph.item(state, key).map(|array| self.graph.take(array)));
-        let [Some(Value::Array(nodes)), Some(Value::Array(values))] = arrays else {
+        let mut array = |key| -> Result<Option<Value>, ReadError> {
+            let handle = self.within(self.graph.item(state, key))?;
+            Ok(handle.map(|handle| self.graph.take(handle)))
+        };
+        let (Some(Value::Array(nodes)), Some(Value::Array(values))) = (array("nodes")?, array("values")?)
+        else {
             return Err(self.malformed("a tree without nodes or values"));
         };
         let features = match self.graph.elements(object.arguments) {
@@ -532,12 +582,21 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let features = features.ok_or_else(|| self.malformed("a tree without a number of features"))?;
+        let declared = self.within(self.graph.item(state, "node_count"))?;
+        let declared = declared.and_then(|count| self.graph.int(count));
+        let found = nodes.shape.first().copied().unwrap_or(0);
+        if declared.is_some_and(|declared| usize::try_from(declared) != Ok(found)) {
+            let declared = declared.unwrap_or_default();
+            return Err(self.malformed(format!("a tree of {declared} nodes that has {found}")));
+        }
         let held = [&nodes, &values].map(|array| match &array.data {
             Data::Bytes(bytes) => bytes.len(),
             Data::Objects(_) => 0,
         });
+        let compaction = tree::compaction_bytes(&nodes, &values);
+        self.hold(compaction)?;
         let tree = Tree::compact(&nodes, &values, features).map_err(|what| self.malformed(what))?;
-        self.release(held.iter().sum());
+        self.graph.budget().release(held.iter().sum::<usize>().saturating_add(compaction));
         Ok(tree)
     }
 
@@ -599,19 +658,19 @@ impl<'a> Machine<'a> {
 
     /// The array behind a `NumpyArrayWrapper` (joblib 1.5 `numpy_pickle.py`, `read_array`).
     fn wrapped_array(&mut self, state: Handle) -> Result<Value, ReadError> {
-        let field = |name: &str| self.graph.item(state, name);
-        let (Some(shape), Some(dtype)) = (field("shape").and_then(|shape| self.shape(shape)), field("dtype"))
-        else {
+        let field = |name| self.within(self.graph.item(state, name));
+        let shape = field("shape")?.and_then(|shape| self.shape(shape));
+        let (Some(shape), Some(dtype)) = (shape, field("dtype")?) else {
             return Err(self.malformed("an array without shape or dtype"));
         };
         let Value::Dtype(dtype) = self.graph.get(dtype) else {
             return Err(self.malformed("an array without a dtype"));
         };
         let dtype = (**dtype).clone();
-        let fortran = field("order").and_then(|order| self.graph.str(order)) == Some("F");
+        let fortran = field("order")?.and_then(|order| self.graph.str(order)) == Some("F");
         // joblib before 1.2 knows no alignment, and compressed files have none.
-        let aligned =
-            field("numpy_array_alignment_bytes").is_some_and(|bytes| self.graph.int(bytes).is_some());
+        let alignment = field("numpy_array_alignment_bytes")?;
+        let aligned = alignment.is_some_and(|bytes| self.graph.int(bytes).is_some());
         if dtype == Dtype::Object {
             let inner = self.pickle()?;
             return match self.graph.take(inner) {
@@ -626,7 +685,7 @@ impl<'a> Machine<'a> {
             let padding = self.source.byte()?;
             self.source.skip(padding.into())?;
         }
-        self.retain(length)?;
+        self.check_length(length)?;
         let bytes = self.source.bytes(length)?;
         self.array(dtype, shape, fortran, bytes)
     }

@@ -1,6 +1,11 @@
 //! Arrays and dtypes, as numpy pickles them (`numpy/core/src/multiarray/descriptor.c`, `methods.c`).
 
-use super::{Graph, Handle, Value};
+use std::sync::Arc;
+
+use super::{Graph, Handle, OverBudget, Value};
+
+/// scikit-learn's tree nodes have eight fields.
+const MOST_FIELDS: usize = 64;
 
 /// The type of an array's elements.
 #[derive(Debug, Clone, PartialEq)]
@@ -8,9 +13,9 @@ pub(crate) enum Dtype {
     Scalar(Scalar),
     /// Python objects.
     Object,
-    /// Fields by name, each at its offset.
+    /// Fields by name, each at its offset. Shared, because many arrays have one dtype.
     Record {
-        fields: Vec<Field>,
+        fields: Arc<[Field]>,
         size: usize,
     },
     /// Bytes, dates and whatever else; of known size, so that they can be passed over.
@@ -42,7 +47,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: Box<str>,
-    pub(crate) dtype: Dtype,
+    /// Nothing for a field that is neither a number nor a text.
+    pub(crate) scalar: Option<Scalar>,
     pub(crate) offset: usize,
 }
 
@@ -95,35 +101,49 @@ impl Dtype {
     }
 
     /// Applies the state that `numpy.dtype.__reduce__` gives: `(version, byte order, subarray, names, fields,
-    /// itemsize, …)`.
-    pub(super) fn set_state(&mut self, graph: &Graph, state: Handle) -> Option<()> {
-        let [_version, order, subarray, names, fields, size, ..] = graph.elements(state)? else {
-            return None;
+    /// itemsize, …)`. Gives nothing for a state that is not understood.
+    pub(super) fn set_state(&mut self, graph: &Graph, state: Handle) -> Result<Option<()>, OverBudget> {
+        let Some([_version, order, subarray, names, fields, size, ..]) = graph.elements(state) else {
+            return Ok(None);
         };
         if !matches!(graph.get(*subarray), Value::None) {
-            return None;
+            return Ok(None);
         }
         if let (Self::Scalar(scalar), Some(">")) = (&mut *self, graph.str(*order)) {
             scalar.big_endian = true;
         }
         if matches!(graph.get(*names), Value::None) {
-            return Some(());
+            return Ok(Some(()));
         }
-        let size = usize::try_from(graph.int(*size)?).ok()?;
-        let fields = graph
-            .elements(*names)?
-            .iter()
-            .map(|name| {
-                let name = graph.str(*name)?;
-                let [dtype, offset, ..] = graph.elements(graph.item(*fields, name)?)? else { return None };
-                let Value::Dtype(dtype) = graph.get(*dtype) else { return None };
-                let offset = usize::try_from(graph.int(*offset)?).ok()?;
-                let inside = offset.checked_add(dtype.size())? <= size;
-                inside.then(|| Field { name: name.into(), dtype: (**dtype).clone(), offset })
-            })
-            .collect::<Option<Vec<_>>>()?;
-        *self = Self::Record { fields, size };
-        Some(())
+        let size = graph.int(*size).and_then(|size| usize::try_from(size).ok());
+        let names = graph.elements(*names).filter(|names| names.len() <= MOST_FIELDS);
+        let (Some(size), Some(names)) = (size, names) else { return Ok(None) };
+        let mut read = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(field) = Field::read(graph, *name, *fields, size)? else { return Ok(None) };
+            read.push(field);
+        }
+        *self = Self::Record { fields: read.into(), size };
+        Ok(Some(()))
+    }
+}
+
+impl Field {
+    /// Reads the field of that name of a record of `size` bytes. Gives nothing for one that is not understood.
+    fn read(graph: &Graph, name: Handle, fields: Handle, size: usize) -> Result<Option<Self>, OverBudget> {
+        let Some(name) = graph.str(name) else { return Ok(None) };
+        let field = graph.item(fields, name)?.and_then(|field| graph.elements(field));
+        let Some([dtype, offset, ..]) = field else { return Ok(None) };
+        let Value::Dtype(dtype) = graph.get(*dtype) else { return Ok(None) };
+        let offset = graph.int(*offset).and_then(|offset| usize::try_from(offset).ok());
+        let offset = offset.filter(|offset| offset.checked_add(dtype.size()).is_some_and(|end| end <= size));
+        let Some(offset) = offset else { return Ok(None) };
+        let scalar = match **dtype {
+            Dtype::Scalar(scalar) => Some(scalar),
+            _ => None,
+        };
+        graph.budget().hold(size_of::<Self>() + name.len())?;
+        Ok(Some(Self { name: name.into(), scalar, offset }))
     }
 }
 

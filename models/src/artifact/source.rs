@@ -1,6 +1,6 @@
-use std::io;
+use std::{io, rc::Rc};
 
-use super::ReadError;
+use super::{ReadError, budget::Budget};
 
 /// Hands out the next chunk of decompressed bytes, or nothing at the end. It is given the chunk before to fill anew.
 pub(super) type NextChunk<'a> = dyn FnMut(Vec<u8>) -> io::Result<Option<Vec<u8>>> + 'a;
@@ -13,12 +13,12 @@ pub(super) struct Source<'a> {
     position: usize,
     /// The offset of the chunk's first byte.
     chunk_offset: u64,
-    limit: u64,
+    budget: Rc<Budget>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(next_chunk: &'a mut NextChunk<'a>, limit: u64) -> Self {
-        Self { next_chunk, chunk: Vec::new(), position: 0, chunk_offset: 0, limit }
+    pub(super) fn new(next_chunk: &'a mut NextChunk<'a>, budget: Rc<Budget>) -> Self {
+        Self { next_chunk, chunk: Vec::new(), position: 0, chunk_offset: 0, budget }
     }
 
     /// How many bytes have been read.
@@ -38,9 +38,8 @@ impl<'a> Source<'a> {
                 Ok(None) => return Err(self.malformed("the file ends in the middle".to_owned())),
                 Err(source) => return Err(ReadError::Io { offset, source }),
             }
-            if offset.saturating_add(self.chunk.len() as u64) > self.limit {
-                return Err(ReadError::Limit { offset, limit: self.limit, what: "decompressed bytes" });
-            }
+            let decompressed = offset.saturating_add(self.chunk.len() as u64);
+            self.budget.decompressed(decompressed).map_err(|over| over.at(offset))?;
         }
         Ok(self.chunk.get(self.position..).unwrap_or_default())
     }
@@ -73,17 +72,17 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
-    /// The next `length` bytes. Memory grows only as bytes really come.
+    /// The next `length` bytes. Memory grows, and is charged, only as bytes really come.
     pub(super) fn bytes(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
         const FIRST_ALLOCATION: usize = 1 << 20;
         let mut bytes = Vec::with_capacity(length.min(FIRST_ALLOCATION));
         while bytes.len() < length {
             let wanted = length - bytes.len();
             let available = self.available()?;
-            let part = available.get(..wanted.min(available.len())).unwrap_or_default();
-            bytes.extend_from_slice(part);
-            let count = part.len();
+            let count = wanted.min(available.len());
+            bytes.extend_from_slice(available.get(..count).unwrap_or_default());
             self.position += count;
+            self.budget.hold(count).map_err(|over| over.at(self.offset()))?;
         }
         Ok(bytes)
     }

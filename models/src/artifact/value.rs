@@ -1,4 +1,6 @@
-use super::{Array, Dtype, Known};
+use std::rc::Rc;
+
+use super::{ALLOCATION_BYTES, Array, Dtype, Known, OverBudget, budget::Budget, numpy::Data};
 use crate::tree::Tree;
 
 /// The place of a value in a [`Graph`].
@@ -26,6 +28,33 @@ pub(crate) enum Value {
     /// A whole number of more than 64 bits, an array's bytes that the array has taken over, and the like: present,
     /// but of no use to anything that is understood.
     Opaque,
+    /// A class or function that is not on the list, or something made with one. It refuses the artifact in the end.
+    Unknown,
+}
+
+impl Value {
+    /// The bytes that the value takes beside its elements, texts and array data, which are charged as they come.
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::None | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+                Self::Global(_) | Self::Opaque | Self::Unknown => 0,
+                Self::Str(_) | Self::Bytes(_) => ALLOCATION_BYTES,
+                Self::Tuple(elements) => ALLOCATION_BYTES + size_of_val(&**elements),
+                // What is appended is charged then, and leaves room for as much again.
+                Self::List(_) | Self::Dict(_) => 2 * ALLOCATION_BYTES,
+                Self::Object(_) => ALLOCATION_BYTES + size_of::<Object>(),
+                Self::Dtype(_) => ALLOCATION_BYTES + size_of::<Dtype>(),
+                Self::Array(array) => {
+                    let elements = match &array.data {
+                        Data::Objects(handles) => size_of_val(handles.as_slice()),
+                        Data::Bytes(_) => 0,
+                    };
+                    3 * ALLOCATION_BYTES + size_of::<Array>() + size_of_val(array.shape.as_slice()) + elements
+                }
+                Self::Tree(_) => ALLOCATION_BYTES + size_of::<Tree>(),
+            }
+    }
 }
 
 /// An instance of a class on the list: never constructed, only described.
@@ -38,27 +67,35 @@ pub(crate) struct Object {
     pub(crate) state: Option<Handle>,
 }
 
-/// All values of an artifact.
+/// All values of an artifact, with the budget of whoever reads them.
 #[derive(Debug)]
 pub(crate) struct Graph {
     values: Vec<Value>,
     root: Handle,
+    budget: Rc<Budget>,
 }
 
 impl Graph {
-    pub(super) fn new() -> Self {
-        Self { values: vec![Value::None], root: Handle(0) }
+    pub(super) fn new(budget: Rc<Budget>) -> Self {
+        Self { values: vec![Value::None], root: Handle(0), budget }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.values.len()
+    /// What reading may still cost.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
-    /// Adds a value. The machine's limit keeps the number of values far below 2³².
-    pub(super) fn push(&mut self, value: Value) -> Handle {
-        let handle = Handle(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+    /// Adds a value.
+    ///
+    /// # Errors
+    /// There are too many values, or they take too much memory.
+    pub(super) fn push(&mut self, value: Value) -> Result<Handle, OverBudget> {
+        let most = self.budget.limits().values;
+        let handle = u32::try_from(self.values.len()).ok().filter(|count| (*count as usize) < most);
+        let handle = handle.ok_or(OverBudget::Limit { limit: most as u64, what: "values" })?;
+        self.budget.hold(value.bytes())?;
         self.values.push(value);
-        handle
+        Ok(Handle(handle))
     }
 
     pub(super) fn set_root(&mut self, root: Handle) {
@@ -83,14 +120,18 @@ impl Graph {
     }
 
     /// The value of a text key in a dict.
-    pub(crate) fn item(&self, dict: Handle, key: &str) -> Option<Handle> {
-        let Value::Dict(items) = self.get(dict) else { return None };
+    ///
+    /// # Errors
+    /// Each item that is looked at is a step, and there were too many.
+    pub(crate) fn item(&self, dict: Handle, key: &str) -> Result<Option<Handle>, OverBudget> {
+        let Value::Dict(items) = self.get(dict) else { return Ok(None) };
         // A key that was set twice has its last value, as in Python.
-        let found = items
-            .iter()
-            .rev()
+        let mut from_the_end = items.iter().rev();
+        let found = from_the_end
+            .by_ref()
             .find(|(known, _)| matches!(self.get(*known), Value::Str(text) if **text == *key));
-        found.map(|(_, value)| *value)
+        self.budget.spend(items.len() - from_the_end.len())?;
+        Ok(found.map(|(_, value)| *value))
     }
 
     pub(crate) fn str(&self, handle: Handle) -> Option<&str> {

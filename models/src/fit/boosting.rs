@@ -113,7 +113,7 @@ pub(super) fn fit(
             *raw += parameters.learning_rate * update;
         }
         let mut tree = grown.into_tree().map_err(FitError::Tree)?;
-        tree.values.iter_mut().for_each(|value| *value *= parameters.learning_rate);
+        tree.change_leaves(|leaf| leaf.iter_mut().for_each(|value| *value *= parameters.learning_rate));
         trees.push(tree);
     }
     Ok((initial, trees))

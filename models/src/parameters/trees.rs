@@ -15,7 +15,7 @@ use super::{
 use crate::{
     features::{LANES, key, number},
     forest::Ensemble,
-    tree::{MOST_LEAVES, ROOT, Slot, Slots, Tree, UNUSED},
+    tree::{MOST_LEAVES, ROOT, Slot, Slots, Summary, Tree, UNUSED},
 };
 
 /// The `feature` of a leaf.
@@ -151,32 +151,24 @@ impl NodeTensors<'_> {
         let slot_count = extent.node_count + 1;
         // Slots are narrow where the largest column and pair that there can be are; wide ones may turn out to be.
         let most = |number: usize| u16::try_from(number).is_ok();
-        let mut tree = Tree {
-            features: self.features,
-            used_features: Vec::new(),
-            slots: Slots::Narrow(Box::default()),
-            values: self.leaf_values.numbers(extent.first_row * self.width, extent.row_count * self.width)?,
-            missing_left: None,
-            width: self.width,
-            node_count: extent.node_count,
-            depth: 0,
-            mean_depth: 0,
-        };
+        let values =
+            self.leaf_values.numbers(extent.first_row * self.width, extent.row_count * self.width)?;
         let first_value = extent.first_row * self.width;
-        check_finite(&tree.values, first_value, |index, what| self.leaf_values.wrong(index, what))?;
-        tree.slots = if most(self.features.saturating_mul(LANES)) && most(slot_count / 2) {
-            Slots::Narrow(self.slots(extent, scratch, &mut tree, Slot::narrowed)?)
+        check_finite(&values, first_value, |index, what| self.leaf_values.wrong(index, what))?;
+        let mut summary = Summary::default();
+        let slots = if most(self.features.saturating_mul(LANES)) && most(slot_count / 2) {
+            Slots::Narrow(self.slots(extent, scratch, &mut summary, Slot::narrowed)?)
         } else {
-            let wide = self.slots(extent, scratch, &mut tree, Some)?;
+            let wide = self.slots(extent, scratch, &mut summary, Some)?;
             match wide.iter().map(|slot| slot.narrowed()).collect() {
                 Some(narrow) => Slots::Narrow(narrow),
                 None => Slots::Wide(wide),
             }
         };
-        if let Some(missing_left) = &self.missing_left {
-            tree.missing_left = bits(missing_left, extent, &tree.slots)?;
-        }
-        Ok(tree)
+        let missing_left =
+            self.missing_left.as_ref().map(|missing_left| bits(missing_left, extent, &slots)).transpose()?;
+        Tree::new(self.features, self.width, slots, values, missing_left.flatten(), summary)
+            .map_err(|what| self.link.wrong(extent.first_node, what))
     }
 
     /// Reads and checks the nodes of a tree.
@@ -184,7 +176,7 @@ impl NodeTensors<'_> {
         &self,
         extent: Extent,
         scratch: &mut Scratch,
-        tree: &mut Tree,
+        summary: &mut Summary,
         convert: impl Fn(Slot<u32>) -> Option<Slot<N>>,
     ) -> Result<Box<[Slot<N>]>, ParametersError> {
         let Extent { first_node, node_count, row_count, .. } = extent;
@@ -245,7 +237,7 @@ impl NodeTensors<'_> {
                             return Err(self.link.wrong(first_node + node, what));
                         }
                     }
-                    note(seen, &mut tree.used_features, number);
+                    note(seen, &mut summary.used_features, number);
                     Slot::split(key(threshold), number, pair).ok_or_else(too_large)?
                 };
                 slots.push(convert(slot).ok_or_else(too_large)?);
@@ -253,12 +245,12 @@ impl NodeTensors<'_> {
                 slot_place += 1;
             }
         }
-        tree.used_features.sort_unstable();
-        for feature in &tree.used_features {
+        summary.used_features.sort_unstable();
+        for feature in &summary.used_features {
             seen.iter_mut().skip(feature / 64).take(1).for_each(|bits| *bits = 0);
         }
-        tree.depth = deepest as usize;
-        tree.mean_depth = leaf_depths / leaf_count.max(1);
+        summary.depth = deepest as usize;
+        summary.mean_depth = leaf_depths / leaf_count.max(1);
         Ok(slots.into())
     }
 }
@@ -320,21 +312,21 @@ pub(super) fn write(
     width: usize,
 ) -> Result<bool, InexpressibleError> {
     let wrong = |what: String| InexpressibleError { path: object.to_string(), what };
-    let nodes = ensemble.trees().map(|tree| tree.slots.count() - 1).sum();
+    let nodes = ensemble.trees().map(|tree| tree.slots().count() - 1).sum();
     let (mut feature, mut threshold) = (Vec::with_capacity(nodes), Vec::with_capacity(nodes));
     let (mut link, mut missing_left) = (Vec::with_capacity(nodes), Vec::new());
-    let has_missing_left = ensemble.trees().any(|tree| tree.missing_left.is_some());
+    let has_missing_left = ensemble.trees().any(|tree| tree.sends_any_missing_left());
     let mut leaf_values = Vec::new();
     let (mut tree_offsets, mut leaf_offsets) = (vec![0_u64], vec![0_u64]);
     for (number_of_tree, tree) in ensemble.trees().enumerate() {
-        if tree.width != width {
+        if tree.width() != width {
             return Err(wrong(format!(
                 "tree {number_of_tree} has {} values a leaf, not {width}",
-                tree.width
+                tree.width()
             )));
         }
-        for place in (ROOT..).take(tree.slots.count() - 1) {
-            let slot = tree.slots.get(place).unwrap_or(UNUSED);
+        for place in (ROOT..).take(tree.slots().count() - 1) {
+            let slot = tree.slots().get(place).unwrap_or(UNUSED);
             if slot.is_leaf() {
                 feature.push(LEAF);
                 threshold.push(0.0);
@@ -354,7 +346,7 @@ pub(super) fn write(
                 missing_left.push(u8::from(tree.sends_missing_left(place)));
             }
         }
-        leaf_values.extend_from_slice(&tree.values);
+        leaf_values.extend_from_slice(tree.values());
         tree_offsets.push(feature.len() as u64);
         leaf_offsets.push((leaf_values.len() / width.max(1)) as u64);
     }

@@ -137,6 +137,12 @@ impl MissingIndicator {
         Block { rows, columns: columns.collect() }
     }
 
+    /// How long the names are.
+    pub(super) fn name_lengths(&self, inputs: &[String]) -> impl Iterator<Item = usize> {
+        let named = self.features.iter().filter_map(|place| inputs.get(*place));
+        named.map(|name| name.len() + "missingindicator_".len())
+    }
+
     pub(super) fn names(&self, inputs: &[String]) -> Vec<String> {
         select(inputs, &self.features).into_iter().map(|name| format!("missingindicator_{name}")).collect()
     }

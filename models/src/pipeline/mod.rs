@@ -283,6 +283,27 @@ impl Transformer {
         }
     }
 
+    /// The bytes that [`Transformer::names`] takes at most. Of a transformer of transformers only its inputs count.
+    pub(crate) fn names_bytes(&self, inputs: &[String]) -> usize {
+        let held = |names: &mut dyn Iterator<Item = usize>| {
+            names.map(|length| length.saturating_add(size_of::<String>() + 16)).fold(0, usize::saturating_add)
+        };
+        match self {
+            Self::OneHot(encoder) => {
+                let columns = inputs.iter().zip(&encoder.columns);
+                held(&mut columns.flat_map(|(name, column)| {
+                    column.labels.iter().map(|label| name.len().saturating_add(label.len() + 1))
+                }))
+            }
+            Self::MissingIndicator(indicator) => held(&mut indicator.name_lengths(inputs)),
+            Self::Imputer(Imputer { indicator: Some(indicator), .. }) => {
+                held(&mut inputs.iter().map(String::len))
+                    .saturating_add(held(&mut indicator.name_lengths(inputs)))
+            }
+            _ => held(&mut inputs.iter().map(String::len)),
+        }
+    }
+
     /// Marks the inputs that play a part.
     pub(crate) fn mark_used(&self, used: &mut [bool]) {
         match self {

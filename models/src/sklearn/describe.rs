@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Estimated, Plain, Reader, python_float};
 use crate::{
-    artifact::Value,
+    artifact::{ALLOCATION_BYTES, ReadError, Value},
     model::{Estimator, Predictor},
     predictions::Label,
     tree::Tree,
@@ -62,28 +62,35 @@ pub struct Trees {
     pub mean_depth: f64,
 }
 
+/// What a name or a value of a parameter takes beside its bytes.
+const ENTRY_BYTES: usize = size_of::<String>() + 2 * ALLOCATION_BYTES;
+
 impl Reader {
     /// Notes a transformer or estimator for the description.
-    pub(super) fn note_step(&mut self, estimated: Estimated) {
-        let Value::Dict(items) = self.graph.get(estimated.state) else { return };
-        let parameter = |(name, value): &(_, _)| {
-            let name = self.graph.str(*name)?;
+    pub(super) fn note_step(&mut self, estimated: Estimated) -> Result<(), ReadError> {
+        let Value::Dict(items) = self.graph.get(estimated.state) else { return Ok(()) };
+        self.charge(items.len(), 0)?;
+        self.charge_texts(&self.place)?;
+        let mut parameters = BTreeMap::new();
+        for (name, value) in items {
+            let Some(name) = self.graph.str(*name) else { continue };
             // Attributes of the fit end in an underscore, private ones begin with one.
             if name.starts_with('_') || name.ends_with('_') {
-                return None;
+                continue;
             }
-            let value = match self.plain(*value) {
+            let value = match self.plain(*value)? {
                 Plain::None => "None".to_owned(),
                 Plain::Bool(value) => if value { "True" } else { "False" }.to_owned(),
                 Plain::Int(value) => value.to_string(),
                 Plain::Float(value) => python_float(value),
                 Plain::Text(value) => format!("'{value}'"),
-                Plain::Other(_) => return None,
+                Plain::Other(_) => continue,
             };
-            Some((name.to_owned(), value))
-        };
-        let parameters = items.iter().filter_map(parameter).collect();
+            self.charge(1, 2 * ENTRY_BYTES + name.len() + value.len())?;
+            parameters.insert(name.to_owned(), value);
+        }
         self.steps.push(Step { path: self.place.clone(), class: estimated.class, parameters });
+        Ok(())
     }
 
     pub(super) fn describe(
@@ -138,9 +145,9 @@ impl Description {
         #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
         let summary = (!trees.is_empty()).then(|| Trees {
             count: trees.len(),
-            nodes: trees.iter().map(|tree| tree.node_count).sum(),
-            deepest: trees.iter().map(|tree| tree.depth).max().unwrap_or(0),
-            mean_depth: trees.iter().map(|tree| tree.depth as f64).sum::<f64>() / trees.len() as f64,
+            nodes: trees.iter().map(|tree| tree.node_count()).sum(),
+            deepest: trees.iter().map(|tree| tree.depth()).max().unwrap_or(0),
+            mean_depth: trees.iter().map(|tree| tree.depth() as f64).sum::<f64>() / trees.len() as f64,
         });
         Self {
             sklearn_version,

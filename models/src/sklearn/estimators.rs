@@ -1,6 +1,6 @@
 use super::{Estimated, Plain, Reader, Version, transformers::Read};
 use crate::{
-    artifact::{Handle, ReadError, Value},
+    artifact::{ALLOCATION_BYTES, Handle, ReadError, Value},
     features::Accepts,
     forest::Ensemble,
     linear::{Linear, Link, argmax},
@@ -13,6 +13,8 @@ use crate::{
 /// An artifact states its numbers of columns and outputs; memory for them is not taken on its word alone.
 pub(crate) const MOST_COLUMNS: usize = 1 << 20;
 const MOST_OUTPUTS: usize = 1 << 16;
+/// What a short name takes.
+const NAME_BYTES: usize = size_of::<String>() + 2 * ALLOCATION_BYTES;
 
 impl Reader {
     pub(super) fn model(&mut self, root: Handle) -> Result<Model, ReadError> {
@@ -25,12 +27,13 @@ impl Reader {
         if inputs > MOST_COLUMNS {
             return Err(self.unsupported(format!("{inputs} columns, where {MOST_COLUMNS} are supported")));
         }
+        // Names are held by the model, its description and its first transformer.
+        self.charge(inputs, 3 * NAME_BYTES)?;
         let placeholders = || (0..inputs).map(|place| format!("x{place}")).collect();
         let input_names: Vec<String> =
             names.as_ref().map_or_else(placeholders, |names| names.iter().map(ToString::to_string).collect());
-        if let Some(version) =
-            self.field(outer, "_sklearn_version").and_then(|version| self.graph.str(version))
-        {
+        self.charge_texts(&input_names)?;
+        if let Some(version) = self.optional_text(outer, "_sklearn_version")? {
             self.sklearn_version = version.to_owned();
         }
         let predictor = self.predictor(root, input_names)?;
@@ -41,12 +44,12 @@ impl Reader {
     /// The names of the columns that the outermost estimator was fitted on, if it knows them.
     fn input_names(&self, handle: Handle, depth: usize) -> Result<Option<Vec<Box<str>>>, ReadError> {
         let estimated = self.estimated(handle)?;
-        if let Some(names) = self.field(estimated, "feature_names_in_") {
+        if let Some(names) = self.field(estimated, "feature_names_in_")? {
             let name = |name: Plain| match name {
                 Plain::Text(name) => Ok(name),
                 _ => Err(self.unexpected(estimated, "feature_names_in_")),
             };
-            let names = self.list(names).ok_or_else(|| self.unexpected(estimated, "feature_names_in_"))?;
+            let names = self.list(names)?.ok_or_else(|| self.unexpected(estimated, "feature_names_in_"))?;
             return names.into_iter().map(name).collect::<Result<_, _>>().map(Some);
         }
         match self.first_step(estimated, depth)? {
@@ -76,7 +79,7 @@ impl Reader {
     fn predictor(&mut self, handle: Handle, inputs: Vec<String>) -> Result<Predictor, ReadError> {
         let estimated = self.estimated(handle)?;
         if estimated.class != "Pipeline" {
-            self.note_step(estimated);
+            self.note_step(estimated)?;
             let (estimator, classes) =
                 self.inside(estimated.class, |reader| reader.estimator(estimated, inputs.len()))?;
             return Ok(Predictor {
@@ -88,7 +91,7 @@ impl Reader {
         }
         let mut steps = self.steps_of(estimated)?;
         let Some((name, last)) = steps.pop() else { return Err(self.unexpected(estimated, "steps")) };
-        let (Read { transformer, .. }, names) = self.chain(&steps, inputs, false)?;
+        let Read { transformer, names, .. } = self.chain(&steps, inputs, false)?;
         let mut predictor = self.inside(&name, |reader| reader.predictor(last, names))?;
         predictor.transformer = match predictor.transformer {
             Transformer::Passthrough => transformer,
@@ -102,13 +105,7 @@ impl Reader {
         estimated: Estimated,
         inputs: usize,
     ) -> Result<(Estimator, Option<Vec<Label>>), ReadError> {
-        let declared = self.field(estimated, "n_features_in_").map(|count| self.plain(count));
-        // Estimators that ignore their features, as DummyRegressor, do not count them.
-        if declared.is_some_and(|declared| declared != Plain::Int(inputs as i64)) {
-            return Err(self.unsupported(format!(
-                "fitted on another number of features than the {inputs} that the steps before give"
-            )));
-        }
+        self.check_declared_inputs(estimated, inputs)?;
         match estimated.class {
             "LinearRegression" | "Ridge" | "Lasso" | "ElasticNet" => {
                 Ok((Estimator::Linear(self.linear(estimated, inputs)?), None))
@@ -121,7 +118,7 @@ impl Reader {
                 self.one_output(estimated)?;
                 let trees = self.trees(estimated, inputs)?;
                 self.check_width(&trees, 1)?;
-                let accepts = self.accepts(estimated);
+                let accepts = self.accepts(estimated)?;
                 let tree_count = trees.len();
                 let ensemble = Ensemble::new(vec![trees]);
                 Ok((Estimator::Forest(Forest { ensemble, tree_count, outputs: 1, accepts }), None))
@@ -137,11 +134,9 @@ impl Reader {
                 // Until 1.3 leaves hold weighted counts, of which fractions are made at prediction
                 // (`sklearn/tree/_classes.py`, `predict_proba`).
                 if estimated.version < Version::v1(4) {
-                    trees
-                        .iter_mut()
-                        .for_each(|tree| tree.values.chunks_exact_mut(tree.width).for_each(into_fractions));
+                    trees.iter_mut().for_each(|tree| tree.change_leaves(into_fractions));
                 }
-                let accepts = self.accepts(estimated);
+                let accepts = self.accepts(estimated)?;
                 let outputs = classes.len();
                 let tree_count = trees.len();
                 let ensemble = Ensemble::new(vec![trees]);
@@ -162,6 +157,27 @@ impl Reader {
         }
     }
 
+    /// A value without structure, where the attribute is there.
+    pub(super) fn optional_plain(
+        &self,
+        estimated: Estimated,
+        name: &str,
+    ) -> Result<Option<Plain>, ReadError> {
+        self.field(estimated, name)?.map(|value| self.plain(value)).transpose()
+    }
+
+    /// What was fitted on a number of features is given as many. Estimators that ignore their features, as
+    /// `DummyRegressor`, do not count them.
+    pub(super) fn check_declared_inputs(&self, estimated: Estimated, inputs: usize) -> Result<(), ReadError> {
+        match self.optional_plain(estimated, "n_features_in_")? {
+            None => Ok(()),
+            Some(Plain::Int(declared)) if usize::try_from(declared) == Ok(inputs) => Ok(()),
+            Some(_) => Err(self.unsupported(format!(
+                "fitted on another number of features than the {inputs} that the steps before give"
+            ))),
+        }
+    }
+
     fn one_output(&self, estimated: Estimated) -> Result<(), ReadError> {
         match self.count(estimated, "n_outputs_")? {
             1 => Ok(()),
@@ -171,18 +187,18 @@ impl Reader {
     }
 
     fn check_width(&self, trees: &[Tree], width: usize) -> Result<(), ReadError> {
-        match trees.iter().find(|tree| tree.width != width) {
+        match trees.iter().find(|tree| tree.width() != width) {
             None => Ok(()),
             Some(tree) => Err(self.unsupported(format!(
                 "a tree with {} values a leaf where {width} were expected",
-                tree.width
+                tree.width()
             ))),
         }
     }
 
     fn classes(&self, estimated: Estimated) -> Result<Vec<Label>, ReadError> {
         let unexpected = || self.unexpected(estimated, "classes_");
-        let classes = self.list(self.required(estimated, "classes_")?).ok_or_else(unexpected)?;
+        let classes = self.list(self.required(estimated, "classes_")?)?.ok_or_else(unexpected)?;
         let label = |class: Plain| match class {
             Plain::Bool(value) => Ok(Label::Bool(value)),
             Plain::Int(value) => Ok(Label::Integer(value)),
@@ -191,7 +207,20 @@ impl Reader {
             _ => Err(unexpected()),
         };
         let labels: Vec<Label> = classes.into_iter().map(label).collect::<Result<_, _>>()?;
-        if labels.is_empty() { Err(unexpected()) } else { Ok(labels) }
+        if labels.is_empty() {
+            return Err(unexpected());
+        }
+        // Estimators of several outputs have a list here; they are refused elsewhere.
+        if let Some(Plain::Int(declared)) = self.optional_plain(estimated, "n_classes_")?
+            && usize::try_from(declared) != Ok(labels.len())
+        {
+            return Err(self.unsupported(format!(
+                "{} of {declared} classes that has {} in \"classes_\"",
+                estimated.class,
+                labels.len()
+            )));
+        }
+        Ok(labels)
     }
 
     // Linear models.
@@ -210,7 +239,7 @@ impl Reader {
                 .unsupported(format!("{} with {outputs} outputs, where one is supported", estimated.class)));
         }
         let intercept = self.required(estimated, "intercept_")?;
-        let intercepts = match self.plain(intercept).number() {
+        let intercepts = match self.plain(intercept)?.number() {
             // Without an intercept, some versions keep one zero for all outputs.
             Some(intercept) => vec![intercept; outputs],
             None => self.numbers(estimated, "intercept_")?,
@@ -237,8 +266,7 @@ impl Reader {
         let expected = if classes.len() == 2 { 1 } else { classes.len() };
         self.check_length(estimated, "coef_", outputs, expected)?;
         let solver = self.text(estimated, "solver")?;
-        let multi_class =
-            self.field(estimated, "multi_class").and_then(|value| self.graph.str(value)).unwrap_or("auto");
+        let multi_class = self.optional_text(estimated, "multi_class")?.unwrap_or("auto");
         let binary = classes.len() <= 2;
         // `predict_proba` in `sklearn/linear_model/_logistic.py`, which changed in 1.2, 1.6 and 1.8.
         let one_versus_rest = if estimated.version >= Version::v1(8) {
@@ -265,33 +293,28 @@ impl Reader {
     // Trees.
 
     /// Whether the version that wrote a tree model predicts rows with missing values.
-    fn accepts(&self, estimated: Estimated) -> Accepts {
-        let criterion = self.field(estimated, "criterion").and_then(|value| self.graph.str(value));
+    fn accepts(&self, estimated: Estimated) -> Result<Accepts, ReadError> {
+        let criterion = self.optional_text(estimated, "criterion")?;
         let absolute_error = criterion == Some("absolute_error") && estimated.version < Version::v1(9);
-        let random_splits =
-            self.field(estimated, "splitter").and_then(|value| self.graph.str(value)) == Some("random");
-        let monotonic = self
-            .field(estimated, "monotonic_cst")
-            .is_some_and(|value| !matches!(self.graph.get(value), Value::None));
+        let random_splits = self.optional_text(estimated, "splitter")? == Some("random");
+        let monotonic = !self.is_none(estimated, "monotonic_cst")?;
         let since = match estimated.class {
             _ if random_splits => Version::v1(6),
             "DecisionTreeRegressor" | "DecisionTreeClassifier" => Version::v1(3),
             "RandomForestRegressor" | "RandomForestClassifier" => Version::v1(4),
             _ => Version::v1(6),
         };
-        if estimated.version >= since && !absolute_error && !monotonic {
-            Accepts::Missing
-        } else {
-            Accepts::Finite
-        }
+        let accepts_missing = estimated.version >= since && !absolute_error && !monotonic;
+        Ok(if accepts_missing { Accepts::Missing } else { Accepts::Finite })
     }
 
     /// The trees of a forest, or the tree that a tree estimator is.
     fn trees(&mut self, estimated: Estimated, inputs: usize) -> Result<Vec<Tree>, ReadError> {
-        if self.field(estimated, "tree_").is_some() {
+        if self.field(estimated, "tree_")?.is_some() {
             return Ok(vec![self.tree(estimated, inputs)?]);
         }
         let handle = self.required(estimated, "estimators_")?;
+        self.charge(self.length(handle).unwrap_or(0), size_of::<Handle>() + size_of::<Tree>())?;
         let members = self.graph.elements(handle).unwrap_or_default().to_vec();
         if members.is_empty() {
             return Err(self.unexpected(estimated, "estimators_"));
@@ -303,9 +326,10 @@ impl Reader {
     }
 
     fn tree(&mut self, estimated: Estimated, inputs: usize) -> Result<Tree, ReadError> {
+        self.check_declared_inputs(estimated, inputs)?;
         let handle = self.required(estimated, "tree_")?;
         match self.graph.take(handle) {
-            Value::Tree(tree) if tree.features == inputs => Ok(*tree),
+            Value::Tree(tree) if tree.features() == inputs => Ok(*tree),
             _ => Err(self.unexpected(estimated, "tree_")),
         }
     }
@@ -320,8 +344,8 @@ impl Reader {
     ) -> Result<Estimator, ReadError> {
         let version = estimated.version;
         let handle = self.required(estimated, "estimators_")?;
-        let outputs = match self.shape(handle) {
-            Some([_, outputs]) if *outputs > 0 => *outputs,
+        let (stages, outputs) = match self.shape(handle) {
+            Some([stages, outputs]) if *outputs > 0 => (*stages, *outputs),
             _ => return Err(self.unexpected(estimated, "estimators_")),
         };
         let exponential = match (self.text(estimated, "loss")?, classes) {
@@ -339,15 +363,20 @@ impl Reader {
         };
         let expected = if loss == BoostingLoss::Multiclass { classes.unwrap_or(1) } else { 1 };
         self.check_length(estimated, "estimators_", outputs, expected)?;
+        if let Some(declared) = self.optional_plain(estimated, "n_estimators_")?
+            && declared != Plain::Int(stages as i64)
+        {
+            return Err(self.unexpected(estimated, "n_estimators_"));
+        }
         let learning_rate = self.number(estimated, "learning_rate")?;
-        let members = self.list(handle).ok_or_else(|| self.unexpected(estimated, "estimators_"))?;
+        let members = self.list(handle)?.ok_or_else(|| self.unexpected(estimated, "estimators_"))?;
         let mut trees: Vec<Vec<Tree>> = vec![Vec::new(); outputs];
         for (member, output) in members.into_iter().zip((0..outputs).cycle()) {
             let Plain::Other(member) = member else { return Err(self.unexpected(estimated, "estimators_")) };
             let member = self.estimated(member)?;
             let mut tree = self.tree(member, inputs)?;
             self.check_width(std::slice::from_ref(&tree), 1)?;
-            tree.values.iter_mut().for_each(|value| *value *= learning_rate);
+            tree.change_leaves(|leaf| leaf.iter_mut().for_each(|value| *value *= learning_rate));
             if let Some(trees) = trees.get_mut(output) {
                 trees.push(tree);
             }
@@ -392,6 +421,7 @@ impl Reader {
             self.check_length(init, "class_prior_", raw.len(), outputs)?;
             return Ok(Initial::Constant(raw));
         }
+        self.charge(inputs, NAME_BYTES)?;
         let names = (0..inputs).map(|place| format!("x{place}")).collect();
         let predictor = self.inside("init_", |reader| reader.predictor(handle, names))?;
         let is_classifier = loss != BoostingLoss::Regression;

@@ -12,7 +12,7 @@ pub use describe::{Description, Step, Trees};
 pub(crate) use estimators::MOST_COLUMNS;
 
 use crate::{
-    artifact::{Elements, Graph, Handle, ReadError, Value},
+    artifact::{Elements, Graph, Handle, OverBudget, ReadError, Value, text_bytes},
     model::Model,
 };
 
@@ -75,6 +75,17 @@ enum Plain {
 }
 
 impl Plain {
+    /// An element of an array of numbers or texts.
+    fn of_element(value: Value) -> Self {
+        match value {
+            Value::Bool(value) => Self::Bool(value),
+            Value::Int(value) => Self::Int(value),
+            Value::Float(value) => Self::Float(value),
+            Value::Str(text) => Self::Text(text),
+            _ => Self::None,
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "as Python's float() has it")]
     fn number(&self) -> Option<f64> {
         match self {
@@ -111,8 +122,40 @@ struct Estimated {
 
 impl Reader {
     fn unsupported(&self, what: impl Into<String>) -> ReadError {
-        let place = if self.place.is_empty() { "the artifact".to_owned() } else { self.place.join(".") };
-        ReadError::Unsupported { place, what: what.into() }
+        ReadError::Unsupported { place: self.here(), what: what.into() }
+    }
+
+    /// Where the reader is, for messages.
+    fn here(&self) -> String {
+        if self.place.is_empty() { "the artifact".to_owned() } else { self.place.join(".") }
+    }
+
+    // The budget.
+
+    /// Says where a budget was exceeded.
+    fn within<T>(&self, result: Result<T, OverBudget>) -> Result<T, ReadError> {
+        result.map_err(|over| match over {
+            OverBudget::Limit { limit, what } => ReadError::Budget { place: self.here(), limit, what },
+            OverBudget::Deadline => ReadError::Deadline,
+        })
+    }
+
+    /// Charges elements that are looked at, each of which becomes something of `bytes`.
+    fn charge(&self, elements: usize, bytes: usize) -> Result<(), ReadError> {
+        let budget = self.graph.budget();
+        self.within(budget.spend(elements))?;
+        self.within(budget.hold(elements.saturating_mul(bytes)))
+    }
+
+    /// Charges texts that are about to be copied.
+    fn charge_texts<'t>(&self, texts: impl IntoIterator<Item = &'t String>) -> Result<(), ReadError> {
+        let (mut count, mut bytes) = (0_usize, 0_usize);
+        for text in texts {
+            count += 1;
+            bytes = bytes.saturating_add(text_bytes(text));
+        }
+        self.within(self.graph.budget().spend(count))?;
+        self.within(self.graph.budget().hold(bytes))
     }
 
     /// Reads something inside of the place where the reader is.
@@ -137,7 +180,9 @@ impl Reader {
         };
         let class = object.class.name;
         let state = object.state.ok_or_else(|| self.unsupported(format!("{class} without attributes")))?;
-        let version = self.graph.item(state, "_sklearn_version").and_then(|version| self.graph.str(version));
+        self.charge(1, 0)?;
+        let version = self.within(self.graph.item(state, "_sklearn_version"))?;
+        let version = version.and_then(|version| self.graph.str(version));
         let version = version.and_then(Version::parse).ok_or_else(|| {
             self.unsupported(format!("{class} does not say which version of scikit-learn wrote it"))
         })?;
@@ -153,12 +198,12 @@ impl Reader {
 
     // Attributes.
 
-    fn field(&self, estimated: Estimated, name: &str) -> Option<Handle> {
-        self.graph.item(estimated.state, name)
+    fn field(&self, estimated: Estimated, name: &str) -> Result<Option<Handle>, ReadError> {
+        self.within(self.graph.item(estimated.state, name))
     }
 
     fn required(&self, estimated: Estimated, name: &str) -> Result<Handle, ReadError> {
-        self.field(estimated, name).ok_or_else(|| {
+        self.field(estimated, name)?.ok_or_else(|| {
             let class = estimated.class;
             self.unsupported(format!(
                 "{class} has no attribute {name:?}: it is not fitted, or not understood"
@@ -170,50 +215,80 @@ impl Reader {
         self.unsupported(format!("the attribute {name:?} of {} is not understood", estimated.class))
     }
 
-    fn plain(&self, handle: Handle) -> Plain {
-        match self.graph.get(handle) {
+    /// The value behind a handle, or the only element of an array of numbers or texts.
+    ///
+    /// Looks no further: an array of objects is never opened here, since it may contain itself.
+    fn plain(&self, handle: Handle) -> Result<Plain, ReadError> {
+        self.charge(1, 0)?;
+        Ok(match self.graph.get(handle) {
             Value::None => Plain::None,
             Value::Bool(value) => Plain::Bool(*value),
             Value::Int(value) => Plain::Int(*value),
             Value::Float(value) => Plain::Float(*value),
-            Value::Str(text) => Plain::Text(text.clone()),
-            Value::Array(array) if array.shape.is_empty() || array.count() == Some(1) => {
-                let mut elements = self.list(handle).unwrap_or_default();
-                elements.pop().unwrap_or(Plain::Other(handle))
+            Value::Str(text) => {
+                self.charge(1, text_bytes(text))?;
+                Plain::Text(text.clone())
+            }
+            Value::Array(array) if array.count() == Some(1) => {
+                self.charge(1, array.dtype.size())?;
+                match array.elements() {
+                    Some(Elements::Values(mut values)) => {
+                        values.pop().map_or(Plain::Other(handle), Plain::of_element)
+                    }
+                    _ => Plain::Other(handle),
+                }
             }
             _ => Plain::Other(handle),
-        }
+        })
     }
 
-    /// The elements of a tuple, list or array, in C order.
-    fn list(&self, handle: Handle) -> Option<Vec<Plain>> {
-        let handles = match self.graph.get(handle) {
-            Value::Array(array) => match array.elements()? {
-                Elements::Handles(handles) => handles,
-                Elements::Values(values) => {
-                    let plain = |value| match value {
-                        Value::Bool(value) => Plain::Bool(value),
-                        Value::Int(value) => Plain::Int(value),
-                        Value::Float(value) => Plain::Float(value),
-                        Value::Str(text) => Plain::Text(text),
-                        _ => Plain::None,
-                    };
-                    return Some(values.into_iter().map(plain).collect());
-                }
-            },
-            Value::Object(object) if object.class.name == "_RemainderColsList" => {
-                return self.list(self.graph.item(object.state?, "data")?);
-            }
-            _ => self.graph.elements(handle)?.to_vec(),
-        };
-        Some(handles.into_iter().map(|handle| self.plain(handle)).collect())
-    }
-
-    fn numbers_of(&self, handle: Handle) -> Option<Vec<f64>> {
+    /// How many elements a tuple, list or array has.
+    fn length(&self, handle: Handle) -> Option<usize> {
         match self.graph.get(handle) {
-            Value::Array(array) if array.numbers().is_some() => array.numbers(),
-            _ => self.list(handle)?.iter().map(Plain::number).collect(),
+            Value::Array(array) => array.count(),
+            _ => self.graph.elements(handle).map(<[Handle]>::len),
         }
+    }
+
+    /// The elements of a tuple, list or array, in C order; nothing for something else.
+    fn list(&self, handle: Handle) -> Result<Option<Vec<Plain>>, ReadError> {
+        let handle = match self.graph.get(handle) {
+            // A list with a memory of where it came from (`sklearn/compose/_column_transformer.py`).
+            Value::Object(object) if object.class.name == "_RemainderColsList" => {
+                let Some(state) = object.state else { return Ok(None) };
+                let Some(data) = self.within(self.graph.item(state, "data"))? else { return Ok(None) };
+                data
+            }
+            _ => handle,
+        };
+        let Some(length) = self.length(handle) else { return Ok(None) };
+        // An element is a value first, and a plain one then.
+        self.charge(length, size_of::<Value>() + size_of::<Plain>())?;
+        let handles = match self.graph.get(handle) {
+            Value::Array(array) => {
+                // Texts of an array take a quarter of its bytes or more.
+                self.charge(1, length.saturating_mul(array.dtype.size()))?;
+                match array.elements() {
+                    Some(Elements::Handles(handles)) => handles,
+                    Some(Elements::Values(values)) => {
+                        return Ok(Some(values.into_iter().map(Plain::of_element).collect()));
+                    }
+                    None => return Ok(None),
+                }
+            }
+            _ => self.graph.elements(handle).unwrap_or_default().to_vec(),
+        };
+        handles.into_iter().map(|handle| self.plain(handle)).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn numbers_of(&self, handle: Handle) -> Result<Option<Vec<f64>>, ReadError> {
+        if let Value::Array(array) = self.graph.get(handle) {
+            self.charge(array.count().unwrap_or(0), size_of::<f64>())?;
+            if let Some(numbers) = array.numbers() {
+                return Ok(Some(numbers));
+            }
+        }
+        Ok(self.list(handle)?.and_then(|list| list.iter().map(Plain::number).collect()))
     }
 
     fn shape(&self, handle: Handle) -> Option<&[usize]> {
@@ -225,22 +300,32 @@ impl Reader {
 
     fn numbers(&self, estimated: Estimated, name: &str) -> Result<Vec<f64>, ReadError> {
         let handle = self.required(estimated, name)?;
-        self.numbers_of(handle).ok_or_else(|| self.unexpected(estimated, name))
+        self.numbers_of(handle)?.ok_or_else(|| self.unexpected(estimated, name))
     }
 
     /// Numbers, or nothing where the attribute is `None` or not there.
     fn optional_numbers(&self, estimated: Estimated, name: &str) -> Result<Option<Vec<f64>>, ReadError> {
-        match self.field(estimated, name).map(|handle| self.graph.get(handle)) {
+        match self.field(estimated, name)?.map(|handle| self.graph.get(handle)) {
             None | Some(Value::None) => Ok(None),
             Some(_) => self.numbers(estimated, name).map(Some),
         }
     }
 
-    fn flag(&self, estimated: Estimated, name: &str, default: bool) -> bool {
-        match self.field(estimated, name).map(|handle| self.graph.get(handle)) {
+    fn flag(&self, estimated: Estimated, name: &str, default: bool) -> Result<bool, ReadError> {
+        Ok(match self.field(estimated, name)?.map(|handle| self.graph.get(handle)) {
             Some(Value::Bool(value)) => *value,
             _ => default,
-        }
+        })
+    }
+
+    /// A text, where the attribute is there and is one.
+    fn optional_text(&self, estimated: Estimated, name: &str) -> Result<Option<&str>, ReadError> {
+        Ok(self.field(estimated, name)?.and_then(|value| self.graph.str(value)))
+    }
+
+    /// Whether an attribute is not there or is `None`.
+    fn is_none(&self, estimated: Estimated, name: &str) -> Result<bool, ReadError> {
+        Ok(self.field(estimated, name)?.is_none_or(|value| matches!(self.graph.get(value), Value::None)))
     }
 
     fn text(&self, estimated: Estimated, name: &str) -> Result<&str, ReadError> {
@@ -248,12 +333,12 @@ impl Reader {
     }
 
     fn number(&self, estimated: Estimated, name: &str) -> Result<f64, ReadError> {
-        self.plain(self.required(estimated, name)?).number().ok_or_else(|| self.unexpected(estimated, name))
+        self.plain(self.required(estimated, name)?)?.number().ok_or_else(|| self.unexpected(estimated, name))
     }
 
     fn count(&self, estimated: Estimated, name: &str) -> Result<usize, ReadError> {
         let handle = self.required(estimated, name)?;
-        let count = match self.plain(handle) {
+        let count = match self.plain(handle)? {
             Plain::Int(count) => usize::try_from(count).ok(),
             _ => None,
         };

@@ -1,24 +1,22 @@
 use std::collections::HashMap;
 
-use super::{Estimated, Plain, Reader, Version, python_float};
+use super::{Estimated, MOST_COLUMNS, Plain, Reader, Version, python_float};
 use crate::{
-    artifact::{Handle, ReadError, Value},
+    artifact::{Handle, ReadError, Value, text_bytes},
     pipeline::{
         Categories, ColumnTransformer, Fill, Imputer, MissingIndicator, MissingValue, OneHotColumn,
         OneHotEncoder, OrdinalColumn, OrdinalEncoder, Part, Scaler, Transformer, Unknown,
     },
 };
 
-/// A transformer, and whether scikit-learn's own output of it is a sparse matrix.
+/// What a category takes: an entry of a hash map, its output and its label, each with a copy of a short text.
+const CATEGORY_BYTES: usize = 160;
+
+/// A transformer, the names of what comes out, and whether scikit-learn's own output of it is a sparse matrix.
 pub(super) struct Read {
     pub(super) transformer: Transformer,
+    pub(super) names: Vec<String>,
     pub(super) sparse: bool,
-}
-
-impl Read {
-    fn dense(transformer: Transformer) -> Self {
-        Self { transformer, sparse: false }
-    }
 }
 
 impl Reader {
@@ -26,135 +24,171 @@ impl Reader {
     pub(super) fn transformer(
         &mut self,
         handle: Handle,
-        inputs: &[String],
+        names: Vec<String>,
         sparse: bool,
     ) -> Result<Read, ReadError> {
-        match self.graph.get(handle) {
-            Value::None => return Ok(Read { transformer: Transformer::Passthrough, sparse }),
-            Value::Str(text) if **text == *"passthrough" => {
-                return Ok(Read { transformer: Transformer::Passthrough, sparse });
-            }
-            _ => {}
+        let is_passthrough = match self.graph.get(handle) {
+            Value::None => true,
+            Value::Str(text) => **text == *"passthrough",
+            _ => false,
+        };
+        if is_passthrough {
+            return Ok(Read { transformer: Transformer::Passthrough, names, sparse });
         }
         let estimated = self.estimated(handle)?;
         let class = estimated.class;
-        self.note_step(estimated);
-        match class {
-            "Pipeline" => self.pipeline_of_transformers(estimated, inputs, sparse),
-            "ColumnTransformer" => self.column_transformer(estimated, inputs),
-            "SimpleImputer" => self
-                .inside(class, |reader| reader.imputer(estimated, inputs))
-                .map(|imputer| Read { transformer: Transformer::Imputer(imputer), sparse }),
+        self.note_step(estimated)?;
+        self.check_declared_inputs(estimated, names.len())?;
+        let (transformer, sparse) = match class {
+            "Pipeline" => {
+                let steps = self.steps_of(estimated)?;
+                return self.chain(&steps, names, sparse);
+            }
+            "ColumnTransformer" => return self.column_transformer(estimated, &names),
+            "SimpleImputer" => {
+                let imputer = self.inside(class, |reader| reader.imputer(estimated, &names))?;
+                (Transformer::Imputer(imputer), sparse)
+            }
             "MissingIndicator" => {
-                let indicator = self.inside(class, |reader| reader.missing_indicator(estimated))?;
-                Ok(Read::dense(Transformer::MissingIndicator(indicator)))
+                let indicator =
+                    self.inside(class, |reader| reader.missing_indicator(estimated, names.len()))?;
+                (Transformer::MissingIndicator(indicator), false)
             }
             "StandardScaler" | "MinMaxScaler" | "MaxAbsScaler" | "RobustScaler" => {
-                let scaler = self.inside(class, |reader| reader.scaler(estimated, inputs.len(), sparse))?;
-                Ok(Read { transformer: Transformer::Scaler(scaler), sparse })
+                let scaler = self.inside(class, |reader| reader.scaler(estimated, names.len(), sparse))?;
+                (Transformer::Scaler(scaler), sparse)
             }
             "OneHotEncoder" => {
-                let encoder = self.inside(class, |reader| reader.one_hot_encoder(estimated, inputs))?;
-                Ok(Read { sparse: encoder.sparse, transformer: Transformer::OneHot(encoder) })
+                let encoder = self.inside(class, |reader| reader.one_hot_encoder(estimated, &names))?;
+                let sparse = encoder.sparse;
+                (Transformer::OneHot(encoder), sparse)
             }
             "OrdinalEncoder" => {
-                let encoder = self.inside(class, |reader| reader.ordinal_encoder(estimated, inputs))?;
-                Ok(Read::dense(Transformer::Ordinal(encoder)))
+                let encoder = self.inside(class, |reader| reader.ordinal_encoder(estimated, &names))?;
+                (Transformer::Ordinal(encoder), false)
             }
             "FunctionTransformer" => {
-                let is_none = |name| {
-                    self.field(estimated, name)
-                        .is_none_or(|value| matches!(self.graph.get(value), Value::None))
-                };
-                if is_none("func") {
-                    return Ok(Read { transformer: Transformer::Passthrough, sparse });
+                if !self.is_none(estimated, "func")? {
+                    return Err(self.unsupported("FunctionTransformer with a function"));
                 }
-                Err(self.unsupported("FunctionTransformer with a function"))
+                (Transformer::Passthrough, sparse)
             }
-            _ => Err(self.unsupported(format!("{class} is not a transformer that is understood"))),
+            _ => return Err(self.unsupported(format!("{class} is not a transformer that is understood"))),
+        };
+        let names_bytes = transformer.names_bytes(&names);
+        self.within(self.graph.budget().hold(names_bytes))?;
+        let names = transformer.names(names);
+        self.check_feature_count(names.len())?;
+        Ok(Read { transformer, names, sparse })
+    }
+
+    fn check_feature_count(&self, features: usize) -> Result<(), ReadError> {
+        if features <= MOST_COLUMNS {
+            return Ok(());
         }
+        Err(self.unsupported(format!("{features} features, where {MOST_COLUMNS} are supported")))
     }
 
     /// The name and the estimator of each step.
     pub(super) fn steps_of(&self, estimated: Estimated) -> Result<Vec<(String, Handle)>, ReadError> {
-        let steps = self.required(estimated, "steps")?;
-        let step = |step: &Handle| match self.graph.elements(*step) {
-            Some([name, step]) => Some((self.graph.str(*name)?.to_owned(), *step)),
-            _ => None,
-        };
-        let steps: Option<Vec<_>> = self.graph.elements(steps).unwrap_or_default().iter().map(step).collect();
-        steps.filter(|steps| !steps.is_empty()).ok_or_else(|| self.unexpected(estimated, "steps"))
+        let handle = self.required(estimated, "steps")?;
+        let mut steps = Vec::new();
+        for step in self.graph.elements(handle).unwrap_or_default() {
+            let step = match self.graph.elements(*step) {
+                Some([name, step]) => self.graph.str(*name).map(|name| (name, *step)),
+                _ => None,
+            };
+            let (name, step) = step.ok_or_else(|| self.unexpected(estimated, "steps"))?;
+            self.charge(1, text_bytes(name) + size_of::<Handle>())?;
+            steps.push((name.to_owned(), step));
+        }
+        if steps.is_empty() { Err(self.unexpected(estimated, "steps")) } else { Ok(steps) }
     }
 
-    fn pipeline_of_transformers(
-        &mut self,
-        estimated: Estimated,
-        inputs: &[String],
-        sparse: bool,
-    ) -> Result<Read, ReadError> {
-        let steps = self.steps_of(estimated)?;
-        self.chain(&steps, inputs.to_vec(), sparse).map(|(read, _)| read)
-    }
-
-    /// Reads transformers one behind the other, and the names of what comes out.
+    /// Reads transformers one behind the other.
     pub(super) fn chain(
         &mut self,
         steps: &[(String, Handle)],
         mut names: Vec<String>,
         mut sparse: bool,
-    ) -> Result<(Read, Vec<String>), ReadError> {
+    ) -> Result<Read, ReadError> {
         let mut transformers = Vec::new();
         for (name, step) in steps {
-            let read = self.inside(name, |reader| reader.transformer(*step, &names, sparse))?;
-            names = read.transformer.names(names);
+            let read = self.inside(name, |reader| reader.transformer(*step, names, sparse))?;
+            names = read.names;
             sparse = read.sparse;
             if read.transformer != Transformer::Passthrough {
+                self.charge(1, size_of::<Transformer>())?;
                 transformers.push(read.transformer);
             }
         }
-        Ok((Read { transformer: Transformer::Pipeline(transformers), sparse }, names))
+        Ok(Read { transformer: Transformer::Pipeline(transformers), names, sparse })
     }
 
     fn column_transformer(&mut self, estimated: Estimated, inputs: &[String]) -> Result<Read, ReadError> {
         let transformers = self.required(estimated, "transformers_")?;
         let places = self.required(estimated, "_transformer_to_input_indices")?;
-        let weights = self.field(estimated, "transformer_weights");
+        let weights = self.field(estimated, "transformer_weights")?;
         let mut parts = Vec::new();
+        let mut outputs = Vec::new();
+        self.charge(self.length(transformers).unwrap_or(0), size_of::<Handle>())?;
         for entry in self.graph.elements(transformers).unwrap_or_default().to_vec() {
             let Some([name, transformer, _columns]) = self.graph.elements(entry) else {
                 return Err(self.unexpected(estimated, "transformers_"));
             };
             let transformer = *transformer;
-            let Some(name) = self.graph.str(*name).map(str::to_owned) else {
+            let Some(name) = self.graph.str(*name) else {
                 return Err(self.unexpected(estimated, "transformers_"));
             };
             if self.graph.str(transformer) == Some("drop") {
                 continue;
             }
-            let places = self.graph.item(places, &name).and_then(|places| self.list(places));
-            let place = |place: &Plain| match place {
-                Plain::Int(place) => usize::try_from(*place).ok().filter(|place| *place < inputs.len()),
-                _ => None,
+            self.charge(1, text_bytes(name) + size_of::<Part>())?;
+            let name = name.to_owned();
+            let places = self.within(self.graph.item(places, &name))?;
+            let columns = match places {
+                Some(places) => self.places(places, inputs.len())?,
+                None => Some(Vec::new()),
             };
-            let columns: Option<Vec<usize>> = places.unwrap_or_default().iter().map(place).collect();
             let columns =
                 columns.ok_or_else(|| self.unexpected(estimated, "_transformer_to_input_indices"))?;
             // A transformer without columns was never fitted.
             if columns.is_empty() {
                 continue;
             }
-            let weight = weights.and_then(|weights| self.graph.item(weights, &name));
-            let weight = weight.and_then(|weight| self.plain(weight).number());
-            let names: Vec<String> = columns.iter().filter_map(|place| inputs.get(*place).cloned()).collect();
-            let read = self.inside(&name, |reader| reader.transformer(transformer, &names, false))?;
+            let weight = match weights {
+                Some(weights) => self.within(self.graph.item(weights, &name))?,
+                None => None,
+            };
+            let weight =
+                weight.map(|weight| self.plain(weight)).transpose()?.and_then(|weight| weight.number());
+            let chosen = columns.iter().map(|place| &inputs[*place]);
+            self.charge_texts(chosen.clone())?;
+            let names: Vec<String> = chosen.cloned().collect();
+            let mut read = self.inside(&name, |reader| reader.transformer(transformer, names, false))?;
+            outputs.append(&mut read.names);
+            self.check_feature_count(outputs.len())?;
             parts.push(Part { columns, transformer: read.transformer, weight });
         }
-        let sparse = self.flag(estimated, "sparse_output_", false);
-        Ok(Read { transformer: Transformer::Columns(ColumnTransformer { parts }), sparse })
+        let sparse = self.flag(estimated, "sparse_output_", false)?;
+        Ok(Read { transformer: Transformer::Columns(ColumnTransformer { parts }), names: outputs, sparse })
+    }
+
+    /// Places of columns, all below `columns`; nothing for something else.
+    fn places(&self, handle: Handle, columns: usize) -> Result<Option<Vec<usize>>, ReadError> {
+        let length = self.length(handle).unwrap_or(0);
+        if length > MOST_COLUMNS {
+            return Err(self.unsupported(format!("{length} columns, where {MOST_COLUMNS} are supported")));
+        }
+        let place = |place: &Plain| match place {
+            Plain::Int(place) => usize::try_from(*place).ok().filter(|place| *place < columns),
+            _ => None,
+        };
+        Ok(self.list(handle)?.and_then(|places| places.iter().map(place).collect()))
     }
 
     fn missing_value(&self, estimated: Estimated) -> Result<MissingValue, ReadError> {
-        Ok(match self.plain(self.required(estimated, "missing_values")?) {
+        Ok(match self.plain(self.required(estimated, "missing_values")?)? {
             Plain::Float(value) if value.is_nan() => MissingValue::Nan,
             Plain::None => MissingValue::Nan,
             Plain::Text(text) => MissingValue::Text(text),
@@ -166,12 +200,12 @@ impl Reader {
 
     fn imputer(&mut self, estimated: Estimated, inputs: &[String]) -> Result<Imputer, ReadError> {
         let missing = self.missing_value(estimated)?;
-        let statistics = self.list(self.required(estimated, "statistics_")?);
+        let statistics = self.list(self.required(estimated, "statistics_")?)?;
         let statistics = statistics.ok_or_else(|| self.unexpected(estimated, "statistics_"))?;
         self.check_length(estimated, "statistics_", statistics.len(), inputs.len())?;
         // Until 1.7 a constant filled columns in which everything was missing (`_base.py`, `transform`).
         let constant = self.text(estimated, "strategy")? == "constant" && estimated.version < Version::v1(8);
-        let keeps_empty = self.flag(estimated, "keep_empty_features", false) || constant;
+        let keeps_empty = constant || self.flag(estimated, "keep_empty_features", false)?;
         let fill = |statistic: Plain| match statistic {
             Plain::Text(text) => Ok(Fill::Text(text)),
             statistic if statistic.is_nan() && !keeps_empty => Ok(Fill::Drop),
@@ -180,26 +214,19 @@ impl Reader {
             }
         };
         let fills = statistics.into_iter().map(fill).collect::<Result<_, _>>()?;
-        let indicator = match self
-            .field(estimated, "indicator_")
-            .filter(|_| self.flag(estimated, "add_indicator", false))
-        {
-            Some(indicator) => {
+        let indicator = match self.field(estimated, "indicator_")? {
+            Some(indicator) if self.flag(estimated, "add_indicator", false)? => {
                 let indicator = self.estimated(indicator)?;
-                Some(self.missing_indicator(indicator)?)
+                Some(self.missing_indicator(indicator, inputs.len())?)
             }
-            None => None,
+            _ => None,
         };
+        self.charge_texts(inputs)?;
         Ok(Imputer { missing, names: inputs.to_vec(), fills, indicator })
     }
 
-    fn missing_indicator(&self, estimated: Estimated) -> Result<MissingIndicator, ReadError> {
-        let features = self.list(self.required(estimated, "features_")?).unwrap_or_default();
-        let place = |place: &Plain| match place {
-            Plain::Int(place) => usize::try_from(*place).ok(),
-            _ => None,
-        };
-        let features: Option<Vec<usize>> = features.iter().map(place).collect();
+    fn missing_indicator(&self, estimated: Estimated, inputs: usize) -> Result<MissingIndicator, ReadError> {
+        let features = self.places(self.required(estimated, "features_")?, inputs)?;
         let features = features.ok_or_else(|| self.unexpected(estimated, "features_"))?;
         Ok(MissingIndicator { missing: self.missing_value(estimated)?, features })
     }
@@ -210,9 +237,9 @@ impl Reader {
         match estimated.class {
             "StandardScaler" => {
                 scaler.subtract =
-                    if self.flag(estimated, "with_mean", true) { numbers("mean_")? } else { None };
+                    if self.flag(estimated, "with_mean", true)? { numbers("mean_")? } else { None };
                 scaler.divide =
-                    if self.flag(estimated, "with_std", true) { numbers("scale_")? } else { None };
+                    if self.flag(estimated, "with_std", true)? { numbers("scale_")? } else { None };
             }
             "RobustScaler" => {
                 scaler.subtract = numbers("center_")?;
@@ -220,12 +247,12 @@ impl Reader {
             }
             "MaxAbsScaler" => {
                 scaler.divide = Some(self.numbers(estimated, "scale_")?);
-                scaler.clip = self.flag(estimated, "clip", false).then_some((-1.0, 1.0));
+                scaler.clip = self.flag(estimated, "clip", false)?.then_some((-1.0, 1.0));
             }
             _ => {
                 scaler.multiply = Some(self.numbers(estimated, "scale_")?);
                 scaler.add = Some(self.numbers(estimated, "min_")?);
-                if self.flag(estimated, "clip", false) {
+                if self.flag(estimated, "clip", false)? {
                     match self.numbers(estimated, "feature_range")?.as_slice() {
                         [low, high] if low <= high => scaler.clip = Some((*low, *high)),
                         _ => return Err(self.unexpected(estimated, "feature_range")),
@@ -245,7 +272,7 @@ impl Reader {
     }
 
     fn handles(&self, estimated: Estimated, name: &str) -> Result<Vec<Plain>, ReadError> {
-        let list = self.list(self.required(estimated, name)?);
+        let list = self.list(self.required(estimated, name)?)?;
         list.ok_or_else(|| self.unexpected(estimated, name))
     }
 
@@ -262,7 +289,9 @@ impl Reader {
         lists
             .iter()
             .map(|list| {
-                let values = self.list(*list).ok_or_else(unexpected)?;
+                // Lists of several columns may be one and the same: each is charged before it is copied.
+                self.charge(self.length(*list).unwrap_or(0), CATEGORY_BYTES)?;
+                let values = self.list(*list)?.ok_or_else(unexpected)?;
                 let missing = values.iter().position(|value| *value == Plain::None || value.is_nan());
                 let is_text = values.iter().any(|value| matches!(value, Plain::Text(_)));
                 let categories = if is_text {
@@ -296,7 +325,7 @@ impl Reader {
         estimated: Estimated,
         columns: usize,
     ) -> Result<Vec<Option<Vec<usize>>>, ReadError> {
-        if !self.flag(estimated, "_infrequent_enabled", false) {
+        if !self.flag(estimated, "_infrequent_enabled", false)? {
             return Ok(vec![None; columns]);
         }
         let unexpected = || self.unexpected(estimated, "_default_to_infrequent_mappings");
@@ -306,7 +335,7 @@ impl Reader {
             Plain::None => Ok(None),
             Plain::Int(only) => Ok(Some(vec![usize::try_from(only).map_err(|_| unexpected())?])),
             Plain::Other(mapping) => {
-                let places = self.list(mapping).ok_or_else(unexpected)?;
+                let places = self.list(mapping)?.ok_or_else(unexpected)?;
                 let place = |place: Plain| match place {
                     Plain::Int(place) => usize::try_from(place).map_err(|_| unexpected()),
                     _ => Err(unexpected()),
@@ -328,17 +357,20 @@ impl Reader {
             return Err(self.unexpected(estimated, "handle_unknown"));
         }
         // 1.1 knew the dropped category by its place after grouping already.
-        let dropped =
-            self.field(estimated, "_drop_idx_after_grouping").or_else(|| self.field(estimated, "drop_idx_"));
+        let dropped = match self.field(estimated, "_drop_idx_after_grouping")? {
+            Some(dropped) => Some(dropped),
+            None => self.field(estimated, "drop_idx_")?,
+        };
         let dropped = match dropped.map(|dropped| (dropped, self.graph.get(dropped))) {
             None | Some((_, Value::None)) => vec![Plain::None; columns],
             Some((dropped, _)) => {
-                self.list(dropped).ok_or_else(|| self.unexpected(estimated, "drop_idx_"))?
+                self.list(dropped)?.ok_or_else(|| self.unexpected(estimated, "drop_idx_"))?
             }
         };
         self.check_length(estimated, "drop_idx_", dropped.len(), columns)?;
         let mappings = self.infrequent_mappings(estimated, columns)?;
         let all_categories = self.categories(estimated, columns)?;
+        self.charge_texts(inputs)?;
         let mut encoded = Vec::with_capacity(columns);
         for (((name, (categories, values)), mapping), dropped) in
             inputs.iter().zip(all_categories).zip(mappings).zip(dropped)
@@ -384,7 +416,7 @@ impl Reader {
             });
         }
         // The parameter was called `sparse` until 1.1; 1.2 and 1.3 carry both, the old one as "deprecated".
-        let sparse = self.flag(estimated, "sparse_output", self.flag(estimated, "sparse", true));
+        let sparse = self.flag(estimated, "sparse_output", self.flag(estimated, "sparse", true)?)?;
         Ok(OneHotEncoder { columns: encoded, refuse_unknown: handle_unknown == "error", sparse })
     }
 
@@ -406,15 +438,15 @@ impl Reader {
             "use_encoded_value" => Unknown::Becomes(self.number(estimated, "unknown_value")?),
             _ => return Err(self.unexpected(estimated, "handle_unknown")),
         };
-        let encoded_missing = match self.field(estimated, "encoded_missing_value") {
-            Some(value) => self
-                .plain(value)
-                .number()
-                .ok_or_else(|| self.unexpected(estimated, "encoded_missing_value"))?,
+        let encoded_missing = match self.optional_plain(estimated, "encoded_missing_value")? {
+            Some(value) => {
+                value.number().ok_or_else(|| self.unexpected(estimated, "encoded_missing_value"))?
+            }
             None => f64::NAN,
         };
         let mappings = self.infrequent_mappings(estimated, columns)?;
         let all_categories = self.categories(estimated, columns)?;
+        self.charge_texts(inputs)?;
         let mut encoded = Vec::with_capacity(columns);
         for ((name, (categories, values)), mapping) in inputs.iter().zip(all_categories).zip(mappings) {
             let missing = match &categories {

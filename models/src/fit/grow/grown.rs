@@ -54,10 +54,10 @@ impl Grown {
             ("threshold", Kind::Float),
             ("n_node_samples", Kind::Int),
         ];
-        let scalar = |kind| Dtype::Scalar(Scalar { kind, size: 8, big_endian: false });
+        let scalar = |kind| Scalar { kind, size: 8, big_endian: false };
         let field = |(place, (name, kind)): (usize, (&str, Kind))| Field {
             name: name.into(),
-            dtype: scalar(kind),
+            scalar: Some(scalar(kind)),
             offset: 8 * place,
         };
         let mut records = Vec::with_capacity(self.nodes.len() * 8 * FIELDS.len());
@@ -79,7 +79,7 @@ impl Grown {
             data: Data::Bytes(records),
         };
         let values = Array {
-            dtype: scalar(Kind::Float),
+            dtype: Dtype::Scalar(scalar(Kind::Float)),
             shape: vec![self.nodes.len(), 1, self.width],
             fortran: false,
             data: Data::Bytes(self.values.iter().flat_map(|value| value.to_le_bytes()).collect()),

@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod costs;
+mod pickle;
+
 use std::{
     fs,
     io::{self, Read},
@@ -14,7 +17,7 @@ use std::{
 use models::{Limits, Model, ReadError};
 
 fn limits() -> Limits {
-    Limits { decompressed_bytes: 64 << 20, values: 1 << 20, retained_bytes: 16 << 20 }
+    Limits { decompressed_bytes: 64 << 20, values: 1 << 20, retained_bytes: 16 << 20, ..Limits::default() }
 }
 
 fn read(bytes: &[u8]) -> Result<Model, ReadError> {
@@ -26,16 +29,6 @@ fn read(bytes: &[u8]) -> Result<Model, ReadError> {
 
 fn error(bytes: &[u8]) -> String {
     read(bytes).map(|model| model.describe().to_string()).unwrap_err().to_string()
-}
-
-/// The peak of this process's memory, in bytes; nothing where the kernel does not say.
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB"))
-        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024
 }
 
 fn seeds() -> Vec<(String, Vec<u8>)> {
@@ -121,14 +114,14 @@ fn declared_lengths_are_believed_only_as_far_as_bytes_follow() {
     let huge = (1_u64 << 62).to_le_bytes();
     for opcode in [0x8d_u8, 0x8e, 0x96] {
         let bytes = [&[0x80, 5, opcode], &huge[..], b"few"].concat();
-        assert!(error(&bytes).contains("bytes of texts and arrays"), "{}", error(&bytes));
+        assert!(error(&bytes).contains("bytes of values"), "{}", error(&bytes));
     }
     // LONG4, whose length is skipped and not held.
     assert!(error(b"\x80\x04\x8b\xff\xff\xff\x7fxyz").contains("ends in the middle"));
     // 2⁶⁰ elements of eight bytes in an array wrapper.
     let wrapper = b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(X\x05\x00\x00\x00shape\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x10\x85X\x05\x00\x00\x00dtypecnumpy\ndtype\nX\x02\x00\x00\x00f8\x85RX\x05\x00\x00\x00orderX\x01\x00\x00\x00Cub.";
     let message = error(wrapper);
-    assert!(message.contains("address space") || message.contains("bytes of texts and arrays"), "{message}");
+    assert!(message.contains("address space") || message.contains("bytes of values"), "{message}");
 }
 
 #[test]
@@ -157,23 +150,17 @@ fn a_pipeline_that_contains_itself_is_refused() {
 }
 
 #[test]
-fn a_compression_bomb_costs_no_memory() {
-    // 512 MiB of zeros become a hundred kilobytes.
-    let mut bomb = Vec::new();
-    let zeros = io::repeat(0).take(512 << 20);
-    let head = &b"\x80\x04\x8e\xff\xff\xff\x1f\x00\x00\x00\x00"[..];
-    liblzma::read::XzEncoder::new(head.chain(zeros), 1).read_to_end(&mut bomb).unwrap();
-    let before = peak_memory();
-    assert!(error(&bomb).contains("more than"));
-    let gained = peak_memory().saturating_sub(before);
-    // Tests beside this one take some, too.
-    assert!(gained < 200 << 20, "reading took {gained} bytes of memory");
-}
-
-#[test]
 fn nothing_that_is_not_on_the_list_gets_past_its_name() {
     let message = error(b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.");
     assert_eq!(message, "byte 3: posix.system is not among the classes and functions that are understood");
+    // The rest is read all the same, so that all names are told at once.
+    let message = error(
+        b"\x80\x02(cposix\nsystem\nX\x04\x00\x00\x00true\x85Rcsklearn.svm._classes\nSVC\n)\x81}X\x01\x00\x00\x00acposix\nsystem\nsbt.",
+    );
+    assert_eq!(
+        message,
+        "byte 4: posix.system, sklearn.svm._classes.SVC are not among the classes and functions that are understood"
+    );
     // A name on the list in another module is another name.
     let message = error(b"\x80\x02cevil\nPipeline\n)\x81.");
     assert!(message.contains("evil.Pipeline"), "{message}");
