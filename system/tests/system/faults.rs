@@ -7,6 +7,7 @@ use std::{
 };
 
 use aws::testing::Ministack;
+use redis_store::testing::RedisServer;
 
 use crate::{
     process::{AtTheEnd, Process, wait_until},
@@ -42,6 +43,96 @@ fn a_redis_that_comes_back_empty_is_filled_again_and_readers_notice_nothing() {
     wait_until("a late reader", || late.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
     let away = api.lines().iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN").count();
     assert!(away < 10, "{api:?}");
+}
+
+#[test]
+fn a_redis_that_comes_back_with_an_older_copy_takes_no_newer_answer_away() {
+    let mut system = System::sample();
+    let (worker, api) = system.running();
+    assert_eq!(system.redis.cli(&["SAVE"]), "OK");
+    let older: u64 = system.redis.cli(&["GET", "{cripto}:current"]).parse().unwrap();
+    system.put(NEWER, &sample(LIN));
+    wait_until("the newer version", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
+    system.settled();
+    let newer: u64 = system.redis.cli(&["GET", "{cripto}:current"]).parse().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = AtTheEnd(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(api.version("regressor_lin").as_deref(), Some(NEWER_VERSION));
+            }
+        });
+        system.redis.restart();
+        let current = || system.redis.cli(&["GET", "{cripto}:current"]).parse::<u64>().unwrap();
+        assert!(current() >= older);
+        // Long before the bucket is looked at by itself, which is every five minutes.
+        wait_until("another publication", || current() > newer);
+        wait_until("health", || api.json("/health")["status"] == "healthy");
+        wait_until("the new generation", || api.json("/health")["geracao"] == current());
+    });
+    drop(worker);
+}
+
+#[test]
+fn a_generation_that_lost_a_shard_is_published_again_when_a_reader_misses_it() {
+    let system = System::sample();
+    let (worker, api) = system.running();
+    let current = || system.redis.cli(&["GET", "{cripto}:current"]);
+    for lost in ["0", "summary"] {
+        let before = current();
+        assert_eq!(system.redis.cli(&["DEL", &format!("cripto:{before}:{lost}")]), "1");
+        let late = system.api();
+        wait_until("a late reader", || late.get("/health").0 == 200);
+        assert_eq!(late.json("/symbol/BTC")["total_modelos"], 5);
+        assert_ne!(current(), before);
+        assert!(late.metric("cripto_redis_incomplete_total", "") >= 1.0);
+    }
+    assert_eq!(api.get("/symbol/BTC").0, 200);
+    drop(worker);
+}
+
+#[test]
+fn a_failover_of_redis_is_followed_by_the_scorer_and_its_readers() {
+    let system = System::sample();
+    let primary = format!("127.0.0.1 {}", system.redis.port());
+    let replica = RedisServer::with_options(&["--replicaof", &primary]);
+    let linked = || replica.cli(&["INFO", "replication"]).contains("master_link_status:up");
+    wait_until("replication", linked);
+    let urls = format!("{},{}", system.redis.url(), replica.url());
+    let (worker, api) =
+        (system.worker_with(&[("REDIS_URL", urls.clone())]), system.api_with(&[("REDIS_URL", urls)]));
+    wait_until("the first predictions", || api.get("/health").0 == 200);
+    system.settled();
+    // The old primary lives on as a replica, and goes on answering reads.
+    assert_eq!(replica.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert_eq!(system.redis.cli(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]), "OK");
+    system.put(NEWER, &sample(LIN));
+    let begun = Instant::now();
+    wait_until("the newer version", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    system.settled();
+    drop(worker);
+}
+
+#[test]
+fn a_redis_user_without_channels_publishes_and_is_told_what_it_lacks() {
+    let system = System::sample();
+    let user = ["ACL", "SETUSER", "app", "on", ">PASSWORD", "~*", "resetchannels", "+@all"];
+    assert_eq!(system.redis.cli(&user), "OK");
+    let url = ("REDIS_URL", system.redis.url_of_user("app", "PASSWORD"));
+    let (worker, api) = (system.worker_with(&[url.clone()]), system.api_with(&[url]));
+    wait_until("the first predictions", || api.get("/health").0 == 200);
+    system.put(NEWER, &sample(LIN));
+    wait_until("the newer version", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
+    system.settled();
+    assert_eq!(worker.metric("cripto_scorer_reloads_total", "failed"), 0.0, "{worker:?}");
+    for process in [&worker, &api] {
+        let missing =
+            process.lines().into_iter().filter_map(|line| Some(line["missing"].as_str()?.to_owned()));
+        let missing: Vec<String> = missing.collect();
+        assert_eq!(missing, ["SUBSCRIBE cripto:generations, PUBLISH cripto:generations"], "{process:?}");
+    }
 }
 
 #[test]
