@@ -6,18 +6,20 @@ use axum::{
     Router,
     body::Body,
     http::{
-        HeaderValue, Method, Request, Response, StatusCode,
+        HeaderValue, Method, Request, Response, StatusCode, Version,
         header::{
             ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
         },
     },
+    response::IntoResponse,
 };
 use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 
 use crate::{
     Service,
+    error::ApiError,
     events::{RequestAnswered, Route},
     listeners::Activity,
     router,
@@ -45,7 +47,11 @@ impl Entrance {
         let route = Route::of(request.uri().path());
         let asked =
             RequestAnswered::is_logged().then(|| (request.method().clone(), request.uri().path().to_owned()));
-        let response = self.cross_origin(request, activity).await?;
+        let response = if names_its_host(&request) {
+            self.cross_origin(request, activity).await?
+        } else {
+            ApiError::BadHost.into_response()
+        };
         RequestAnswered { route, status: response.status(), elapsed: begun.elapsed(), asked }.emit();
         Ok(response)
     }
@@ -90,6 +96,21 @@ impl Entrance {
         request.extensions_mut().insert(activity.clone());
         self.router.call(request).await
     }
+}
+
+/// Whether a request has one `Host`, or none where it need not have one (RFC 9112, section 3.2).
+fn names_its_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.as_bytes().iter().all(|byte| may_be_in_a_host(*byte)),
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// The characters of `uri-host [ ":" port ]` (RFC 3986, section 3.2.2).
+fn may_be_in_a_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
 fn preflight() -> Response<Body> {

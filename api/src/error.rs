@@ -3,7 +3,7 @@
 use axum::{
     http::{
         HeaderValue, StatusCode,
-        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
 };
@@ -25,6 +25,10 @@ pub(crate) enum ApiError {
     UnknownPath,
     #[error("método não permitido neste caminho")]
     WrongMethod,
+    #[error("só GET é permitido neste caminho: a recarga não é uma leitura")]
+    OnlyGet,
+    #[error("um só cabeçalho Host, com o nome do servidor, é esperado em HTTP/1.1")]
+    BadHost,
     #[error("símbolo inválido: {0:?}; são esperados de 1 a 32 letras, dígitos, '.', '-' ou '_'")]
     BadSymbol(String),
     #[error("ativo {0} desconhecido; veja /symbols")]
@@ -79,7 +83,8 @@ struct ErrorAnswer {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadSymbol(_)
+            Self::BadHost
+            | Self::BadSymbol(_)
             | Self::BadParameter { .. }
             | Self::MissingParameter(..)
             | Self::NoAssets(_)
@@ -91,7 +96,7 @@ impl ApiError {
             Self::UnknownPath | Self::UnknownAsset(_) | Self::UnknownModel(_) | Self::NoSuchRanking(..) => {
                 StatusCode::NOT_FOUND
             }
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::WrongMethod | Self::OnlyGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReloadFailed(_) | Self::CannotRefresh | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CannotReload => StatusCode::NOT_IMPLEMENTED,
             Self::NothingServed
@@ -111,6 +116,9 @@ impl IntoResponse for ApiError {
         match status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            StatusCode::METHOD_NOT_ALLOWED if matches!(self, Self::OnlyGet) => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET"));
             }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"reload\""));

@@ -26,7 +26,7 @@
 //! A request meets these modules in turn: `server` (connections and their limits), `entrance` (what all requests
 //! have in common), `router` (paths), `predictions` (the generation that is served now), `answers` (its bodies) or,
 //! where a generation is too large for memory, `single` (a cache of its bodies), `rendered` (headers, `ETag`,
-//! compression), `pieces` (the body on its way out). What happens is told by `events`, what is so by `metrics`.
+//! compression), `pieces` and `progress` (the body on its way out). What happens is told by `events`, what is so by `metrics`.
 //! For many assets at once there are `many` and, over `columns` that are read when somebody compares for the first
 //! time, `ranking` and the dashboard, `painel`; `listeners` are told of every generation.
 //!
@@ -46,6 +46,7 @@ mod metrics;
 mod painel;
 mod pieces;
 mod predictions;
+mod progress;
 mod query;
 mod ranking;
 mod reload;
@@ -91,9 +92,10 @@ pub struct Settings {
     /// How many connections are open at once; further ones wait in the listener's queue. Default 4096; each
     /// buffers some 50 kB at worst.
     pub connections: usize,
-    /// A connection on which no request begins or ends for this long is closed, up to as long again later,
-    /// whether its peer is idle, sends its request too slowly or does not read the answer. Default 75 s: longer
-    /// than load balancers keep idle connections (60 s), so that it is they who close and no request is lost.
+    /// A connection is closed if for this long, or up to twice of it, no request begins or ends and no byte of an answer is
+    /// taken. So a peer may read a long answer slowly. It may not be idle, send its request slowly, or stop reading.
+    /// Default 75 s: longer than load balancers keep idle connections (60 s), so that they close first and no request is
+    /// lost.
     pub idle: Duration,
     /// How long requests in progress may take to end after shutdown began. Default 20 s, inside Kubernetes'
     /// grace period of 30 s.

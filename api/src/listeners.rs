@@ -38,7 +38,7 @@ const RETRY: &[u8] = b"retry: 3000\n\n";
 /// A comment, which listeners skip.
 const NOTHING_NEW: &[u8] = b":\n\n";
 
-/// Begun and ended requests of a connection, and what was sent to a listener.
+/// Begun and ended requests of a connection, and writes to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Activity(Arc<AtomicU64>);
 

@@ -82,7 +82,7 @@ pub(crate) fn router(service: &Arc<Service>) -> Router {
         .route("/painel/dados", get(columns))
         .route("/symbol/{ativo}", get(symbol))
         .route("/symbol/{ativo}/historico", get(history::symbol))
-        .route("/reload", get(reload))
+        .route("/reload", get(reload).head(async || ApiError::OnlyGet))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async |request: Request| OPENAPI_ANSWER.respond(request.headers())))
         .with_state(Arc::clone(service))

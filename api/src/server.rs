@@ -16,6 +16,7 @@ use crate::{
     events::{ConnectionFailed, ConnectionRefused, RequestsCutOff},
     listeners::Activity,
     metrics::OpenConnection,
+    progress::Progress,
 };
 
 /// The most that is buffered of a request's head, and of an answer. The documented requests need a twentieth.
@@ -80,7 +81,8 @@ async fn serve_connection(
     let _open = OpenConnection::begin();
     // Every answer is one write; there is nothing to wait for that could be sent along with it.
     let _ = stream.set_nodelay(true);
-    // Begun and ended requests. Looking at a counter now and then is all that a request pays for the time limit.
+    // Begun and ended requests, and writes. Looking at a counter now and then is all that a request pays for the time
+    // limit.
     let activity = Activity::default();
     let service = service_fn(|request| {
         activity.note();
@@ -91,6 +93,7 @@ async fn serve_connection(
             response
         }
     });
+    let stream = Progress::of(stream, activity.clone());
     // Head and body in one buffer: for answers of this size, copying them costs less than a vectored write.
     let mut connection = pin!(
         http1::Builder::new()
