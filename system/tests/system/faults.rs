@@ -121,7 +121,8 @@ fn a_redis_user_without_channels_publishes_and_is_told_what_it_lacks() {
     let user = ["ACL", "SETUSER", "app", "on", ">PASSWORD", "~*", "resetchannels", "+@all"];
     assert_eq!(system.redis.cli(&user), "OK");
     let url = ("REDIS_URL", system.redis.url_of_user("app", "PASSWORD"));
-    let (worker, api) = (system.worker_with(&[url.clone()]), system.api_with(&[url]));
+    let url = std::slice::from_ref(&url);
+    let (worker, api) = (system.worker_with(url), system.api_with(url));
     wait_until("the first predictions", || api.get("/health").0 == 200);
     system.put(NEWER, &sample(LIN));
     wait_until("the newer version", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
