@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=../scripts/environments.sh
 . scripts/environments.sh
-environment ministack "$MINISTACK"
+environment ministack
 cargo build --release --quiet -p cripto-scorer
 exec "$PYTHON" bench/backfill.py --programs "${CARGO_TARGET_DIR:-target}/release" \
     --ministack "$CACHE/venv/ministack/bin/ministack" --corpus "$CACHE/bench-corpus" "$@"

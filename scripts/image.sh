@@ -33,7 +33,7 @@ need curl curl
 need redis-server redis-server
 need pgrep procps
 need git git
-environment ministack "$MINISTACK"
+environment ministack
 emulator=$CACHE/venv/ministack/bin
 # Sources that were unpacked from an archive have none.
 REVISION=$(git rev-parse --verify HEAD 2>/dev/null || echo unknown)

