@@ -100,6 +100,7 @@ async fn give(connection: &mut TcpStream, answer: Answer, hung_up: mpsc::Unbound
         }
         Answer::Slowly(parts, pause) => {
             for part in parts {
+                // The answer itself: it takes its time.
                 sleep(pause).await;
                 _ = connection.write_all(&part).await;
             }

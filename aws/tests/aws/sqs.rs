@@ -8,13 +8,18 @@ use aws::{
     meaning::Scope,
     testing::{Ministack, TestBucket, config_at},
 };
+use futures_util::FutureExt;
 use shared::{
     Batch, Change, EventSource, FaultKind, RequestId, SourceStatus,
     conformance::{World, event_source},
 };
 use tokio::time::{sleep, timeout};
 
-use crate::faulty_server::{Answer, FaultyServer, http};
+use crate::{
+    PATIENCE,
+    faulty_server::{Answer, FaultyServer, http},
+    until,
+};
 
 #[tokio::test]
 async fn a_queue_behaves_as_an_event_source() {
@@ -64,7 +69,6 @@ async fn a_flood_becomes_few_batches() {
     bucket.send(&bodies).await;
     let mut source = bucket.source(bucket.settings());
     let mut awaited: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
-    let started = Instant::now();
     let mut batches = Vec::new();
     while !awaited.is_empty() {
         let batch = receive(&mut source).await;
@@ -72,11 +76,11 @@ async fn a_flood_becomes_few_batches() {
             let Change::Object(key) = change else { panic!("{change:?}") };
             awaited.remove(key.as_str());
         }
-        batches.push((batch.changes.len(), started.elapsed()));
+        batches.push(batch.changes.len());
         source.acknowledge(batch).await.unwrap();
     }
-    println!("batches: {batches:?}, all acknowledged after {:?}", started.elapsed());
-    assert!(batches.len() <= 10, "{batches:?}");
+    // A request gives ten messages. On a machine so busy that one look takes all the time there is, a batch is two of them.
+    assert!(batches.len() <= 50, "{batches:?}");
     is_left(&source, 0, 0).await;
 }
 
@@ -92,7 +96,8 @@ async fn what_is_worked_on_stays_out_of_sight() {
     bucket.send(&bodies).await;
     let expected: BTreeSet<Change> = keys.into_iter().map(Change::Object).collect();
     let batches = receive_all(&mut one, &expected).await;
-    let again = timeout(Duration::from_secs(5), other.receive()).await;
+    // Without heartbeats all of them would come within this time.
+    let again = timeout(2 * VISIBLE_AGAIN_AFTER, other.receive()).await;
     assert!(again.is_err(), "{:?}", again.unwrap().unwrap().changes);
     for batch in batches {
         one.release(batch).await.unwrap();
@@ -107,8 +112,7 @@ async fn the_work_of_a_worker_that_is_gone_comes_again() {
     bucket.put("a", b"one").await;
     let batch = receive(&mut one).await;
     drop(one);
-    let again = timeout(Duration::from_secs(5), other.receive()).await.unwrap().unwrap();
-    assert_eq!(again.changes, batch.changes);
+    assert_eq!(receive(&mut other).await.changes, batch.changes);
 }
 
 #[tokio::test]
@@ -119,8 +123,11 @@ async fn a_receipt_that_has_become_invalid_is_told_and_not_extended() {
     let batch = receive(&mut source).await;
     let failures_before = counter("cripto_queue_heartbeat_failures_total");
     bucket.purge().await;
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(counter("cripto_queue_heartbeat_failures_total"), failures_before + 1, "once, and no more");
+    let failures = || counter("cripto_queue_heartbeat_failures_total") - failures_before;
+    until("a heartbeat that fails", async || failures() > 0).await;
+    // Time for more heartbeats. A slow machine has time for fewer, which cannot fail here.
+    sleep(VISIBLE_AGAIN_AFTER).await;
+    assert_eq!(failures(), 1, "once, and no more");
     let error = source.acknowledge(batch).await.unwrap_err();
     assert!(error.message.starts_with("1 of 1 messages are not deleted: "), "{}", error.message);
     assert!(error.message.contains("ReceiptHandleIsInvalid"), "{}", error.message);
@@ -149,12 +156,7 @@ async fn poison_goes_to_the_dead_letter_queue_and_the_others_are_handled() {
     let batch = receive(&mut source).await;
     assert_eq!(batch.changes, [Change::Object("a".to_owned())]);
     source.acknowledge(batch).await.unwrap();
-    let started = Instant::now();
-    while bucket.dead_letters().await != ["<poison>"] {
-        assert!(started.elapsed() < Duration::from_secs(20), "it is not in the dead-letter queue");
-        let nothing = timeout(Duration::from_millis(500), source.receive()).await;
-        assert!(nothing.is_err(), "{nothing:?}");
-    }
+    nothing_comes_until(&mut source, async || bucket.dead_letters().await == ["<poison>"]).await;
     is_left(&source, 0, 0).await;
 }
 
@@ -164,12 +166,8 @@ async fn poison_that_no_redrive_policy_removes_is_deleted_in_the_end() {
     bucket.remove_redrive_policy().await;
     let mut source = bucket.source(SqsSettings { poison_delay: Duration::ZERO, ..bucket.settings() });
     bucket.send(&["<poison>".to_owned()]).await;
-    let started = Instant::now();
-    while source.monitor().depth().await.unwrap() != (QueueDepth { visible: 0, in_flight: 0 }) {
-        assert!(started.elapsed() < Duration::from_secs(30), "it is still there");
-        let nothing = timeout(Duration::from_millis(500), source.receive()).await;
-        assert!(nothing.is_err(), "{nothing:?}");
-    }
+    let monitor = source.monitor();
+    nothing_comes_until(&mut source, async || monitor.depth().await.unwrap() == EMPTY).await;
     assert!(counter(r#"cripto_queue_messages_poison_total{outcome="deleted"}"#) > 0);
 }
 
@@ -183,32 +181,35 @@ async fn what_means_nothing_is_deleted_at_once() {
     let elsewhere =
         notification(&bucket, "ObjectCreated:Put", "models/a", TIME).replace(&bucket.name, "elsewhere");
     bucket.send(&[elsewhere, r#"{"Records":[]}"#.to_owned()]).await;
-    let nothing = timeout(Duration::from_secs(2), source.receive()).await;
-    assert!(nothing.is_err(), "{nothing:?}");
-    is_left(&source, 0, 0).await;
+    let monitor = source.monitor();
+    nothing_comes_until(&mut source, async || monitor.depth().await.unwrap() == EMPTY).await;
 }
 
 #[tokio::test]
 async fn what_a_cancelled_receive_got_is_given_back_by_closing() {
     let bucket = Ministack::shared().bucket().await;
-    let (mut one, mut other) = (bucket.source(bucket.settings()), bucket.source(bucket.settings()));
+    bucket.purge().await;
+    // It would not come again by itself while this test runs.
+    let settings = SqsSettings { visibility: "600".parse().unwrap(), ..bucket.settings() };
+    let (mut one, mut other) = (bucket.source(settings.clone()), bucket.source(settings));
+    // Begun and given up before there is a message: what goes on receiving is a task that has not even started.
+    assert!(one.receive().now_or_never().is_none());
     bucket.put("a", b"one").await;
-    assert!(timeout(Duration::from_millis(1), one.receive()).await.is_err());
-    sleep(Duration::from_secs(1)).await;
-    is_left(&one, 0, 1).await;
+    let in_flight = QueueDepth { visible: 0, in_flight: 1 };
+    until("the message is received", async || one.monitor().depth().await.unwrap() == in_flight).await;
     one.close().await;
     assert!(one.receive().await.is_err(), "it is closed");
-    let again = timeout(Duration::from_secs(2), other.receive()).await.unwrap().unwrap();
-    assert_eq!(again.changes, [Change::Object("a".to_owned())]);
+    assert_eq!(receive(&mut other).await.changes, [Change::Object("a".to_owned())]);
 }
 
 #[tokio::test]
 async fn a_queue_that_never_answers_is_an_error_in_time() {
     let server = FaultyServer::start(|_, _| Answer::Silence).await;
-    let mut source = faulty(&server, Duration::from_secs(1)).await;
+    let mut source = faulty_with(&server, Duration::from_secs(1), ATTEMPT).await;
     let errors_before = counter("cripto_queue_receive_errors_total");
     let started = Instant::now();
-    let error = timeout(Duration::from_secs(10), source.receive()).await.unwrap().unwrap_err();
+    let error = timeout(PATIENCE, source.receive()).await.unwrap().unwrap_err();
+    // No sooner: the queue may hold an answer back for the second that it was asked to.
     assert!(started.elapsed() >= Duration::from_secs(1) + ATTEMPT, "{:?}", started.elapsed());
     assert!(error.to_string().contains("cannot be received"), "{error}");
     assert_eq!(server.requests(), 1, "whoever receives tries again");
@@ -265,9 +266,9 @@ async fn a_look_for_more_that_hangs_does_not_hold_back_what_came() {
         _ => Answer::Silence,
     })
     .await;
-    let mut source = faulty(&server, Duration::from_secs(20)).await;
-    let batch = timeout(Duration::from_secs(5), source.receive()).await.unwrap().unwrap();
-    assert_eq!(batch.changes.len(), 2);
+    // The wait for a first message, which a look for more must not take over.
+    let mut source = faulty(&server, 10 * PATIENCE).await;
+    assert_eq!(receive(&mut source).await.changes.len(), 2);
 }
 
 #[tokio::test]
@@ -293,7 +294,13 @@ async fn what_cannot_be_deleted_is_named() {
 
 const TIME: &str = "2025-07-29T21:30:00.000Z";
 
+/// For servers that never answer. It is no time in which anything must succeed.
 const ATTEMPT: Duration = Duration::from_millis(400);
+
+/// The visibility timeout of [`briefly`]. A heartbeat comes every third of it, and may be late by two thirds.
+const VISIBLE_AGAIN_AFTER: Duration = Duration::from_secs(6);
+
+const EMPTY: QueueDepth = QueueDepth { visible: 0, in_flight: 0 };
 
 /// A queue that has two messages at first, and fails to delete one of them if it is to.
 fn answer_of_a_queue(number: usize, head: &str, fails: bool) -> Answer {
@@ -317,20 +324,34 @@ fn answer_of_a_queue(number: usize, head: &str, fails: bool) -> Answer {
     Answer::Bytes(http("200 OK", "application/x-amz-json-1.0", &body.to_string()))
 }
 
+/// A queue at a server that answers everything, or one whose look for more messages is given up by itself.
 async fn faulty(server: &FaultyServer, wait: Duration) -> SqsQueue {
-    let config = config_at(server.url.clone(), ATTEMPT).await;
+    faulty_with(server, wait, PATIENCE).await
+}
+
+async fn faulty_with(server: &FaultyServer, wait: Duration, attempt: Duration) -> SqsQueue {
+    let config = config_at(server.url.clone(), attempt).await;
     let url = format!("{}/000000000000/fila", server.url).parse().unwrap();
     let scope = Scope { bucket: "b".to_owned(), prefixes: vec![String::new()] };
     SqsQueue::new(&config, SqsSettings { wait, ..SqsSettings::new(url, scope) })
 }
 
-/// A heartbeat every 0.7 s.
+/// What is received comes again in [`VISIBLE_AGAIN_AFTER`].
 fn briefly(bucket: &TestBucket) -> SqsSettings {
-    SqsSettings { visibility: "2".parse().unwrap(), ..bucket.settings() }
+    let visibility = VISIBLE_AGAIN_AFTER.as_secs().to_string().parse().unwrap();
+    SqsSettings { visibility, ..bucket.settings() }
 }
 
 async fn receive(source: &mut SqsQueue) -> Batch<SqsReceipt> {
-    timeout(Duration::from_secs(20), source.receive()).await.unwrap().unwrap()
+    timeout(PATIENCE, source.receive()).await.unwrap().unwrap()
+}
+
+/// Receives until something holds. No batch may come meanwhile.
+async fn nothing_comes_until(source: &mut SqsQueue, holds: impl AsyncFn() -> bool) {
+    tokio::select! {
+        () = until("it is settled", holds) => {}
+        batch = source.receive() => panic!("{batch:?}"),
+    }
 }
 
 /// As many batches as it takes to see these changes.
@@ -358,7 +379,7 @@ fn notification(bucket: &TestBucket, event: &str, key: &str, time: &str) -> Stri
     .to_string()
 }
 
-/// What a counter has come to in this process.
+/// What a counter has come to in this process, which is that of a single test.
 fn counter(name: &str) -> u64 {
     let text = String::from_utf8(shared::metrics::render()).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

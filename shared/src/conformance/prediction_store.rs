@@ -117,7 +117,8 @@ pub async fn prediction_store<S: PredictionStore>(make: impl AsyncFn() -> S) {
             store.publish(sample(last)).await.unwrap();
         }
         let seen = watcher.wait_for(|following| following.generation == Some(last));
-        let seen = *tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap().unwrap();
+        // Longer than it takes, also on a busy machine.
+        let seen = *tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap().unwrap();
         assert_eq!(seen.unreachable_since, None);
     }
 
@@ -144,6 +145,7 @@ pub async fn prediction_store<S: PredictionStore>(make: impl AsyncFn() -> S) {
                         Err(error) => panic!("{error}"),
                     }
                     read += 1;
+                    // The publisher may be on the same thread.
                     tokio::task::yield_now().await;
                 }
             }
