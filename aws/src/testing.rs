@@ -9,7 +9,7 @@
 use std::{
     env,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::{self, Child, Command, Stdio},
     sync::{
@@ -28,7 +28,7 @@ use aws_sdk_s3::{
     types::{Event, NotificationConfiguration, QueueConfiguration},
 };
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
-use shared::conformance::World;
+use shared::conformance::{World, free_port};
 
 use crate::{HttpUrl, S3Bucket, Settings, SqsQueue, SqsSettings, config, meaning::Scope};
 
@@ -62,7 +62,7 @@ impl Ministack {
         let program =
             program.expect("CRIPTO_MINISTACK is the ministack or the python of a virtual environment");
         let is_python = program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"));
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let keeper = Command::new("sh")
             .args(["-c", r#""$@" & child=$!; read -r _; kill -KILL "$child"; wait "$child""#, "sh"])
             .arg(program)
@@ -79,6 +79,7 @@ impl Ministack {
         let started = Instant::now();
         while !is_healthy(address) {
             assert!(started.elapsed() < PATIENCE, "ministack does not start at {address}");
+            // A pause between two looks; nothing depends on its length.
             thread::sleep(Duration::from_millis(50));
         }
         this

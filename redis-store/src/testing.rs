@@ -5,17 +5,18 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use shared::conformance::free_port;
 use tempfile::TempDir;
 
-/// A server has to be ready within this time.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+/// Longer than a server takes until it is ready, also on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// One `redis-server` process.
 #[derive(Debug)]
@@ -204,6 +205,7 @@ impl RedisServer {
         while !ready() {
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(since.elapsed() < READY_WITHIN, "redis-server at {} is not ready: {}", self.port, log());
+            // A pause between two looks; nothing depends on its length.
             sleep(Duration::from_millis(10));
         }
     }
@@ -216,13 +218,6 @@ impl Drop for RedisServer {
             _ = process.wait();
         }
     }
-}
-
-/// A port that nobody listened on a moment ago, and that no outgoing connection is given.
-#[expect(clippy::unwrap_used, reason = "for tests")]
-fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// An authority, and a certificate of it for 127.0.0.1.

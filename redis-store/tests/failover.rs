@@ -6,29 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use proxy::Proxy;
 use redis_store::{RedisStore, Servers, Settings, testing::RedisServer};
-use shared::{AnswerError, Damage, Digest, Following, Generation, PredictionStore};
-use snapshots::{publish, settings, snapshot, store};
-use tokio::time::{Instant, sleep, timeout};
+use shared::{AnswerError, Damage, Digest, Generation, PredictionStore};
+use snapshots::{SOON, publish, seen, settings, snapshot, store, until};
+use tokio::time::Instant;
 
 mod proxy;
 mod snapshots;
-
-/// A long time for something that takes a moment.
-const SOON: Duration = Duration::from_secs(30);
-
-async fn seen(store: &RedisStore, expected: impl FnMut(&Following) -> bool) {
-    let mut watcher = store.watch();
-    let seen = timeout(SOON, watcher.wait_for(expected)).await.map(|seen| seen.map(|following| *following));
-    assert!(matches!(seen, Ok(Ok(_))), "{:?}", store.watch().borrow());
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < SOON, "{what}: not within {SOON:?}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
 
 fn metric(name: &str) -> f64 {
     let text = String::from_utf8(shared::metrics::render()).unwrap();

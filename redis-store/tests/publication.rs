@@ -4,13 +4,15 @@
 
 use std::{process::Command, sync::Arc, time::Duration};
 
-use redis_store::{RedisStore, RollbackError, Settings, testing::RedisServer};
+use proxy::Proxy;
+use redis_store::{RedisStore, RollbackError, Servers, Settings, testing::RedisServer};
 use shared::{
     Digest, Generation, PredictionStore, PublishError, ReloadReport, ReloadReports, RequestId, answer,
 };
-use snapshots::{publish, settings, snapshot, store};
-use tokio::time::{sleep, timeout};
+use snapshots::{SOON, publish, settings, snapshot, store, until};
+use tokio::time::timeout;
 
+mod proxy;
 mod snapshots;
 
 /// How many keys there are for each generation, in their order.
@@ -105,24 +107,27 @@ async fn as_many_generations_are_kept_as_was_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_dies_is_not_seen_and_leaves_nothing_for_long() {
     let server = RedisServer::start();
-    let store = Arc::new(store(&server).await);
+    let proxy = Proxy::to(server.port());
+    let servers: Servers = proxy.url().parse().unwrap();
+    let store = Arc::new(RedisStore::connect(Settings { servers, ..settings(&server) }).await);
     let before = publish(&store, 28, 1.5).await;
     let large = snapshot(store.next_generation().await.unwrap(), 60_000, 2.5);
+    // The answers are some megabytes, in pieces of 64 kB.
+    proxy.hold("ASSET-", 50);
     let dying = tokio::spawn({
         let (store, large) = (Arc::clone(&store), Arc::clone(&large));
         async move { store.publish(large).await }
     });
     let first_shard = format!("cripto:{}:0", large.generation);
-    while server.cli(&["EXISTS", &first_shard]) == "0" {
-        sleep(Duration::from_millis(1)).await;
-    }
+    proxy.wait_until_held();
+    until("the first shard", async || server.cli(&["EXISTS", &first_shard]) == "1").await;
     dying.abort();
-    assert!(dying.await.unwrap_err().is_cancelled(), "it was published too soon");
+    assert!(dying.await.unwrap_err().is_cancelled(), "it was published in spite of the held request");
+    proxy.let_pass();
     assert_eq!(store.current().await.unwrap().unwrap().generation, before.generation);
     assert!((1..=3600).contains(&ttl(&server, &first_shard)));
     publish(&store, 28, 3.5).await;
-    // What was on its way when it died may still arrive after it was unlinked, and expires.
-    sleep(Duration::from_millis(200)).await;
+    // What was on its way when it died may have arrived after it was unlinked, and expires.
     for key in server.cli(&["--scan", "--pattern", &format!("cripto:{}:*", large.generation)]).lines() {
         assert!((1..=3600).contains(&ttl(&server, key)), "{key}");
     }
@@ -175,7 +180,7 @@ async fn a_rollback_is_seen_at_once_and_holds_until_something_else_is_published(
 
     assert_eq!(store.rollback().await.unwrap(), second.generation);
     let seen = watcher.wait_for(|following| following.generation == Some(second.generation));
-    timeout(Duration::from_secs(5), seen).await.unwrap().unwrap();
+    timeout(SOON, seen).await.unwrap().unwrap();
     assert_eq!(other.current().await.unwrap().unwrap().generation, second.generation);
     assert_eq!(keys_of_generations(&server).len(), 2, "what was taken back is removed");
     for confirmed in [&second, &third] {

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use redis_store::{Access, RedisStore, Servers, Settings, testing::RedisServer};
 use shared::{AnswerError, Damage, PredictionStore};
-use snapshots::{publish, settings};
+use snapshots::{SOON, publish, settings};
 use tokio::time::timeout;
 
 mod snapshots;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// The documented commands that make the users, for another prefix.
 fn documented(prefix: &str) -> Vec<String> {

@@ -210,7 +210,7 @@ async fn an_endpoint_without_a_server_is_unreachable_and_one_that_is_silent_time
     let nobody = faulty(&"http://127.0.0.1:9".parse().unwrap()).await;
     assert_eq!(nobody.list("").await.unwrap_err().kind(), FaultKind::Unreachable);
     let server = FaultyServer::start(|_, _| Answer::Silence).await;
-    let silent = faulty(&server.url).await;
+    let silent = hasty(&server.url).await;
     assert_eq!(silent.list("").await.unwrap_err().kind(), FaultKind::TimedOut);
 }
 

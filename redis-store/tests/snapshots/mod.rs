@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use redis_store::{RedisStore, Servers, Settings, testing::RedisServer};
 use shared::{
-    Asset, AssetPredictions, Generation, Outcome, Prediction, PredictionStore, ServedModel, Snapshot, TraceId,
+    Asset, AssetPredictions, Following, Generation, Outcome, Prediction, PredictionStore, ServedModel,
+    Snapshot, TraceId,
 };
+use tokio::time::{sleep, timeout};
 
 /// A snapshot of so many assets, BTC among them, that says `close` of all of them.
 pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc<Snapshot> {
@@ -47,11 +49,35 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
     })
 }
 
+/// Longer than anything takes here, also on a busy machine. A test that waits so long has failed.
+#[allow(dead_code, reason = "not every test binary needs it")]
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+#[allow(dead_code, reason = "not every test binary needs it")]
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            // A pause between two looks; nothing depends on its length.
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(SOON, waiting).await.is_ok(), "not within {SOON:?}: {what}");
+}
+
+/// Waits until a store has heard of something.
+#[allow(dead_code, reason = "not every test binary needs it")]
+pub(crate) async fn seen(store: &RedisStore, expected: impl FnMut(&Following) -> bool) {
+    let mut watcher = store.watch();
+    let seen = timeout(SOON, watcher.wait_for(expected)).await.map(|seen| seen.map(|following| *following));
+    assert!(matches!(seen, Ok(Ok(_))), "{:?}", store.watch().borrow());
+}
+
 /// Settings for a server, asking it so rarely that only messages are heard.
 pub(crate) fn settings(server: &RedisServer) -> Settings {
     let ca = server.ca_file().map(|file| std::fs::read(file).unwrap());
     let servers = Servers::new(&server.url(), ca.as_deref()).unwrap();
-    Settings { poll: Duration::from_secs(60), ..Settings::new(servers) }
+    Settings { poll: Duration::from_secs(3600), ..Settings::new(servers) }
 }
 
 #[allow(dead_code, reason = "not every test binary needs it")]
