@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
     sync::Arc,
 };
 
@@ -99,6 +100,9 @@ struct Models<'a> {
     last_loaded: Option<Second>,
     rejected: &'a [RejectedArtifact],
     detalhes: BTreeMap<&'a ModelName, Details<'a>>,
+    /// How many assets have rows that lie far behind those of the others; left out if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ativos_desatualizados: Option<NonZeroUsize>,
     #[serde(flatten)]
     origin: Origin,
 }
@@ -110,6 +114,9 @@ struct Details<'a> {
     /// The day of the newest row that it predicted from.
     #[serde(skip_serializing_if = "Option::is_none")]
     dados_ate: Option<Date>,
+    /// The day of the oldest row that it predicted from, if it is another day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dados_mais_antigos: Option<Date>,
     /// How many assets it has a prediction for.
     ativos: usize,
     /// How many it has none for.
@@ -180,6 +187,9 @@ impl<'a> From<&'a Comparison> for Compared<'a> {
 struct List<'a> {
     total_symbols: usize,
     symbols: Vec<&'a Asset>,
+    /// Those whose rows lie far behind those of the others; left out if there are none.
+    #[serde(skip_serializing_if = "<[Asset]>::is_empty")]
+    desatualizados: &'a [Asset],
     #[serde(flatten)]
     origin: Origin,
 }
@@ -333,7 +343,12 @@ pub(crate) fn list<'a>(
     assets: impl IntoIterator<Item = &'a Asset>,
 ) -> Result<Rendered, RenderError> {
     let symbols: Vec<&Asset> = assets.into_iter().collect();
-    let list = List { total_symbols: symbols.len(), symbols, origin: Origin::from(summary) };
+    let list = List {
+        total_symbols: symbols.len(),
+        symbols,
+        desatualizados: &summary.stale,
+        origin: Origin::from(summary),
+    };
     Ok(Rendered::dated(serde_json::to_vec(&list)?.into(), summary.scored_at)?)
 }
 
@@ -346,6 +361,7 @@ fn models(summary: &Summary) -> Result<Rendered, RenderError> {
         last_loaded: summary.models.iter().map(|model| model.loaded_at).max().map(Second),
         rejected: &summary.rejected,
         detalhes: summary.models.iter().map(|model| (&model.name, details(summary, model))).collect(),
+        ativos_desatualizados: NonZeroUsize::new(summary.stale.len()),
         origin: Origin::from(summary),
     };
     Ok(Rendered::dated(serde_json::to_vec(&models)?.into(), summary.scored_at)?)
@@ -355,6 +371,7 @@ fn details<'a>(summary: &Summary, model: &'a ModelSummary) -> Details<'a> {
     Details {
         previsto_em: Second(summary.scored_at),
         dados_ate: model.data_until,
+        dados_mais_antigos: model.oldest_data.filter(|day| Some(*day) != model.data_until),
         ativos: model.predicted,
         falhas: model.failed,
         comparacao: model.comparison.as_deref().map(Compared::from),

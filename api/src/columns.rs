@@ -24,6 +24,8 @@ pub(crate) struct Columns {
     pub(crate) summary: Arc<Summary>,
     pub(crate) assets: Vec<Asset>,
     pub(crate) days: Vec<Option<Date>>,
+    /// Whether that day lies far behind those of the other assets.
+    pub(crate) stale: Vec<bool>,
     /// NaN where it is not known.
     pub(crate) last_closes: Vec<f64>,
     /// In the order of the summary's models.
@@ -46,6 +48,7 @@ struct Page<'a> {
     total_symbols: usize,
     symbols: &'a [Asset],
     dados_ate: &'a [Option<Date>],
+    desatualizado: &'a [bool],
     ultimo_fechamento: &'a [f64],
     modelos: Vec<PageModel<'a>>,
     #[serde(flatten)]
@@ -66,6 +69,8 @@ struct PageModel<'a> {
 struct Answer {
     dados_ate: Option<Date>,
     ultimo_fechamento: Option<f64>,
+    #[serde(default)]
+    desatualizado: bool,
     modelos: BTreeMap<ModelName, ModelAnswer>,
 }
 
@@ -86,12 +91,14 @@ impl Columns {
         let rows = answers.len();
         let mut assets = Vec::with_capacity(rows);
         let (mut days, mut last_closes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut stale = Vec::with_capacity(rows);
         let mut models: Vec<ModelColumn> =
             summary.models.iter().map(|model| ModelColumn::new(model, rows)).collect();
         for (asset, rendered) in answers {
             let answer: Answer = serde_json::from_slice(rendered.body())?;
             assets.push(asset.clone());
             days.push(answer.dados_ate);
+            stale.push(answer.desatualizado);
             last_closes.push(answer.ultimo_fechamento.unwrap_or(f64::NAN));
             for (model, column) in summary.models.iter().zip(&mut models) {
                 column.push(answer.modelos.get(&model.name));
@@ -101,12 +108,13 @@ impl Columns {
             total_symbols: assets.len(),
             symbols: &assets,
             dados_ate: &days,
+            desatualizado: &stale,
             ultimo_fechamento: &last_closes,
             modelos: summary.models.iter().zip(&models).map(PageModel::from).collect(),
             origin: Origin::from(&*summary),
         };
         let rendered = Rendered::dated(serde_json::to_vec(&page)?.into(), summary.scored_at)?;
-        Ok(Self { summary, assets, days, last_closes, models, rendered })
+        Ok(Self { summary, assets, days, stale, last_closes, models, rendered })
     }
 
     /// A model and what it says.

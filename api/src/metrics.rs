@@ -88,6 +88,11 @@ fn of_predictions(predictions: &Predictions, now: Timestamp) -> prometheus::Resu
     let Some(summary) = summary else { return Ok(registry) };
     gauge("cripto_generation", "The number of the publication that is served.", summary.generation.0)?;
     gauge("cripto_assets", "Assets that are served.", summary.assets as u64)?;
+    gauge(
+        "cripto_stale_assets",
+        "Assets whose newest row lies far behind the newest row of all.",
+        summary.stale.len() as u64,
+    )?;
     let age = seconds_between(summary.scored_at, now);
     gauge("cripto_predictions_age_seconds", "Since the predictions that are served were made.", age)?;
     let errors = by_model("cripto_prediction_errors", "Assets that the model has no prediction for.")?;
@@ -96,14 +101,19 @@ fn of_predictions(predictions: &Predictions, now: Timestamp) -> prometheus::Resu
         "cripto_data_age_seconds",
         "Since the day began, in UTC, of the newest row that the model predicted from.",
     )?;
+    let oldest_age = by_model(
+        "cripto_oldest_data_age_seconds",
+        "Since the day began, in UTC, of the oldest row that the model predicted from.",
+    )?;
     for model in models {
         let name = [model.name.as_str()];
         errors.with_label_values(&name).set(i64::try_from(model.failed).unwrap_or(i64::MAX));
         predicted.with_label_values(&name).set(i64::try_from(model.predicted).unwrap_or(i64::MAX));
-        let day = model.data_until.and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-        if let Some(day) = day {
-            let age = seconds_between(day.timestamp(), now);
-            data_age.with_label_values(&name).set(i64::try_from(age).unwrap_or(i64::MAX));
+        for (ages, day) in [(&data_age, model.data_until), (&oldest_age, model.oldest_data)] {
+            if let Some(day) = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok()) {
+                let age = seconds_between(day.timestamp(), now);
+                ages.with_label_values(&name).set(i64::try_from(age).unwrap_or(i64::MAX));
+            }
         }
     }
     Ok(registry)

@@ -78,6 +78,8 @@ struct Place<'a> {
     variacao: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dados_ate: Option<Date>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    desatualizado: bool,
 }
 
 impl FromStr for Criterion {
@@ -208,7 +210,17 @@ impl Columns {
         let ativo = self.assets.get(row)?;
         let ultimo_fechamento = last.is_finite().then_some(last);
         let dados_ate = *self.days.get(row)?;
-        Some(Place { posicao, ativo, predicao, probabilidade, ultimo_fechamento, variacao, dados_ate })
+        let desatualizado = *self.stale.get(row)?;
+        Some(Place {
+            posicao,
+            ativo,
+            predicao,
+            probabilidade,
+            ultimo_fechamento,
+            variacao,
+            dados_ate,
+            desatualizado,
+        })
     }
 }
 

@@ -126,6 +126,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
         last_close: Some(number as f64 / 3.0),
         predictions: MODELS.iter().map(|model| prediction(number, model)).collect(),
         failures: Vec::new(),
+        is_stale: false,
     };
     let assets: BTreeMap<_, _> =
         (0..assets).map(|number| (format!("ASSET{number}").parse().unwrap(), predictions(number))).collect();

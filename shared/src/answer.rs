@@ -25,6 +25,9 @@ pub struct SymbolAnswer<'a> {
     /// The close of that day, to which a predicted close is compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ultimo_fechamento: Option<f64>,
+    /// Whether that day lies [too far behind](crate::mark_stale) those of other assets; left out if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub desatualizado: bool,
     /// The number of the snapshot.
     pub geracao: Generation,
     /// Models without a prediction for this asset, and why.
@@ -74,6 +77,7 @@ impl<'a> SymbolAnswer<'a> {
             modelos,
             dados_ate: predictions.data_date,
             ultimo_fechamento: predictions.last_close,
+            desatualizado: predictions.is_stale,
             geracao: snapshot.generation,
             falhas: predictions
                 .failures
@@ -138,6 +142,7 @@ mod tests {
                 model: "regressor_lin".parse().unwrap(),
                 reason: "the prediction is not finite".into(),
             }],
+            is_stale: false,
         };
         let asset: Asset = "BTC".parse().unwrap();
         let snapshot = Snapshot {
@@ -152,6 +157,12 @@ mod tests {
         assert_eq!(
             answer,
             r#"{"ativo":"BTC","timestamp":"2025-07-29T21:30:00Z","modelos":{"regressor_rf":{"predicao":45000.0,"modelo":"regressor_rf","tipo":"regressor","versao":"20250729-2130"},"classifier_rf":{"predicao":1,"probabilidade":0.75,"modelo":"classifier_rf","tipo":"classifier","versao":"20250729-2130"}},"total_modelos":2,"dados_ate":"2025-07-28","ultimo_fechamento":44500.0,"geracao":7,"falhas":{"regressor_lin":"the prediction is not finite"}}"#
+        );
+        let stale = AssetPredictions { is_stale: true, ..predictions };
+        let answer = String::from_utf8(render(&snapshot, &asset, &stale)).unwrap();
+        assert!(
+            answer.contains(r#""ultimo_fechamento":44500.0,"desatualizado":true,"geracao":7"#),
+            "{answer}"
         );
     }
 }

@@ -33,6 +33,7 @@ pub mod config;
 pub mod conformance;
 mod event_source;
 mod fault;
+mod freshness;
 mod history;
 pub mod metrics;
 mod model;
@@ -50,6 +51,7 @@ pub use event_source::{
     Batch, Change, EventError, EventSource, InvalidRequestId, RequestId, SourceStatus, SourceTrouble,
 };
 pub use fault::{Fault, FaultKind};
+pub use freshness::{STALE_AFTER_DAYS, mark_stale};
 pub use history::{Evaluation, HistoryStore, Metrics, ModelHistory, RunId, ScoredDay, TrackRecord};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
 pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};

@@ -73,6 +73,8 @@ pub struct AssetPredictions {
     pub predictions: Vec<Prediction>,
     /// Which models said nothing, and why.
     pub failures: Vec<PredictionFailure>,
+    /// Whether the row is [too old](crate::mark_stale) to be compared with those of other assets.
+    pub is_stale: bool,
 }
 
 /// What there is to know of a published snapshot without looking at single assets.
@@ -94,6 +96,9 @@ pub struct Summary {
     pub assets: usize,
     /// How many bytes all assets' answers have together.
     pub answer_bytes: u64,
+    /// The assets whose rows are [too old](crate::mark_stale) to be compared with those of the others, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Asset>,
 }
 
 /// A model in force, and what came of asking it.
@@ -111,6 +116,9 @@ pub struct ModelSummary {
     pub failed: usize,
     /// The day of the newest row that it has a prediction for.
     pub data_until: Option<Date>,
+    /// The day of the oldest row that it has a prediction for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_data: Option<Date>,
     /// How it did beside the version before it, if it was retrained here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Box<Comparison>>,
@@ -152,6 +160,10 @@ impl Digest {
             for failure in &predictions.failures {
                 (failure.model.as_str(), &failure.reason).hash(&mut hasher);
             }
+            // Snapshots without stale assets keep the digest that they had before assets were marked.
+            if predictions.is_stale {
+                "stale".hash(&mut hasher);
+            }
         }
         Self(hasher.finish())
     }
@@ -191,6 +203,7 @@ impl Snapshot {
                 predicted: 0,
                 failed: 0,
                 data_until: None,
+                oldest_data: None,
                 comparison: comparison.clone(),
                 lost: lost.clone(),
             };
@@ -201,6 +214,8 @@ impl Snapshot {
                 if let Some(model) = models.get_mut(&prediction.model) {
                     model.predicted = model.predicted.saturating_add(1);
                     model.data_until = model.data_until.max(asset.data_date);
+                    let days = model.oldest_data.into_iter().chain(asset.data_date);
+                    model.oldest_data = days.min();
                 }
             }
             for failure in &asset.failures {
@@ -218,6 +233,12 @@ impl Snapshot {
             rejected: self.rejected.clone(),
             assets: self.assets.len(),
             answer_bytes,
+            stale: self
+                .assets
+                .iter()
+                .filter(|(_, asset)| asset.is_stale)
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 }
@@ -245,6 +266,7 @@ mod tests {
                 outcome: Outcome::Close(close),
             }],
             failures: Vec::new(),
+            is_stale: false,
         };
         let model = ServedModel {
             name: "regressor_rf".parse().unwrap(),
@@ -274,6 +296,9 @@ mod tests {
         assert_ne!(Digest::of(&one), Digest::of(&later));
         later.assets.insert("BTC".parse().unwrap(), AssetPredictions { last_close: None, ..said(1.0) });
         assert_ne!(Digest::of(&one), Digest::of(&later));
+        later.assets.insert("BTC".parse().unwrap(), AssetPredictions { is_stale: true, ..said(1.0) });
+        assert_ne!(Digest::of(&one), Digest::of(&later));
+        assert_eq!(later.summary(700).stale, ["BTC".parse().unwrap()]);
         let rejected = RejectedArtifact { key: "models/x".to_owned(), reason: "no".to_owned() };
         assert_ne!(Digest::of(&one), Digest::of(&Snapshot { rejected: vec![rejected], ..one.clone() }));
         let mut compared = one.clone();

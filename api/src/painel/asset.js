@@ -52,6 +52,7 @@ function lastClose(asset, { text, price, day, daysAgo }) {
     element("p", { class: "figure" }, close === undefined ? "—" : price(close)),
     element("p", { class: "small" }, close === undefined ? text.noClose : text.lastClose.toLowerCase(),
       ...(until ? [` · ${day(until)}, `, element("span", { class: age.isStale ? "stale" : null }, age.said)] : [])),
+    ...(asset.desatualizado ? [element("p", { class: "small stale", id: "asset-outdated" }, text.outdatedAsset)] : []),
   ];
 }
 

@@ -25,7 +25,7 @@ export async function readRows() {
   const rows = columns.symbols.map((symbol, place) => {
     const close = columns.ultimo_fechamento[place];
     const said = columns.modelos.map((model) => outcome(model, place, close));
-    return { symbol, close, day: columns.dados_ate[place], said, ...verdict(said) };
+    return { symbol, close, day: columns.dados_ate[place], isStale: columns.desatualizado[place], said, ...verdict(said) };
   });
   return { rows, models: columns.modelos, generation: columns.geracao, timestamp: columns.timestamp };
 }

@@ -119,8 +119,10 @@ function showAge() {
   const { rows, models, timestamp } = state.rows;
   const newest = newestDay(rows);
   const age = newest && daysAgo(newest);
+  const stale = rows.filter((row) => row.isStale).length;
   byId("summary").replaceChildren(text.summary(whole(rows.length), whole(models.length), ago(timestamp)),
-    ...(newest ? [" · ", element("span", { class: age.isStale ? "stale" : null }, text.summaryData(day(newest), age.said))] : []));
+    ...(newest ? [" · ", element("span", { class: age.isStale ? "stale" : null }, text.summaryData(day(newest), age.said))] : []),
+    ...(stale ? [" · ", element("span", { class: "stale" }, text.outdatedAssets(whole(stale)))] : []));
 }
 
 function showCount(shown) {

@@ -13,6 +13,7 @@ const VERDICTS = {
   fall: (row) => row.falls > 0 && row.rises === 0,
   mixed: (row) => row.rises > 0 && row.falls > 0,
   missing: (row) => row.missing > 0,
+  stale: (row) => row.isStale,
 };
 
 export class AssetTable {
@@ -170,7 +171,7 @@ export class AssetTable {
       element("td", { class: "verdict" }, count(row.rises, "up", text.upwards), count(row.falls, "down", text.downwards),
         row.rises + row.falls === 0 ? missing("—") : null),
       ...row.said.map((said) => element("td", { class: "model" }, ...outcomeParts(said, this.#words))),
-      element("td", { class: "day" }, age === null ? missing("—") : numericDay(row.day), age === null ? null : element("span", { class: lags }, age.said)));
+      element("td", { class: "day" }, age === null ? missing("—") : numericDay(row.day), age === null ? null : element("span", { class: lags }, row.isStale ? text.outdated : age.said)));
     markRow(node, row.symbol === this.#current);
     this.#drawn.set(row.symbol, node);
     return node;

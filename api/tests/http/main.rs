@@ -16,4 +16,5 @@ mod metrics;
 mod painel;
 mod reload;
 mod server;
+mod stale;
 mod store;

@@ -19,6 +19,7 @@ use crate::{
     devtools::{DESK, Look, Page},
     history,
     server::{Server, snapshot},
+    stale::with_a_stale_asset,
 };
 
 const MODELS: [&str; 5] =
@@ -220,6 +221,24 @@ async fn a_reader_finds_sorts_and_follows_predictions_without_an_error() {
     page.value("document.querySelector('#language').click()").await;
     page.until("document.querySelector('#models h2').textContent === 'Models'").await;
     assert_eq!(page.value("document.documentElement.lang").await, "en");
+    check(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_asset_whose_data_lie_far_behind_is_marked() {
+    let Some(browser) = installed() else { return };
+    let server = Server::serving(with_a_stale_asset(many(1, 6))).await;
+    let mut page = opened(&server, browser, "/painel", DESK).await;
+    let marked = "[...document.querySelectorAll('#table tbody tr')].filter((row) => row.querySelector('.day .stale')?.textContent === 'desatualizado').map((row) => row.dataset.symbol).join()";
+    page.until(&format!("{marked} === 'ETH'")).await;
+    let summary = page.value("document.querySelector('#summary').textContent").await;
+    assert!(summary.as_str().unwrap().contains("1 com dados desatualizados"), "{summary}");
+    page.value("(() => { const verdict = document.querySelector('#verdict'); verdict.value = 'stale'; verdict.dispatchEvent(new Event('input', { bubbles: true })); verdict.dispatchEvent(new Event('change', { bubbles: true })); })()").await;
+    page.until(&format!("{SYMBOLS}.join() === 'ETH'")).await;
+    page.value("location.hash = '#/ativo/ETH'").await;
+    page.until("document.querySelector('#asset-outdated')?.textContent.includes('muito atrás')").await;
+    page.value("location.hash = '#/ativo/BTC'").await;
+    page.until("document.querySelector('#asset-heading')?.textContent === 'BTC' && !document.querySelector('#asset-outdated')").await;
     check(&page);
 }
 

@@ -221,7 +221,8 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         assets: assets
             .into_iter()
             .map(|(symbol, data_date, last_close, predictions, failures)| {
-                let asset = AssetPredictions { data_date, last_close, predictions, failures };
+                let is_stale = false;
+                let asset = AssetPredictions { data_date, last_close, predictions, failures, is_stale };
                 (symbol.parse().unwrap(), asset)
             })
             .collect(),

@@ -27,6 +27,7 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
         last_close: Some(close),
         predictions: models.iter().map(prediction).collect(),
         failures: Vec::new(),
+        is_stale: false,
     };
     let names = (1..assets).map(|number| format!("ASSET-{number}")).chain(["BTC".to_owned()]).take(assets);
     let named: BTreeMap<Asset, AssetPredictions> =

@@ -16,10 +16,11 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use shared::{
     AssetPredictions, Damage, Digest, Following, ModelName, ModelVersion, Object, ObjectError, ObjectStore,
-    PredictionStore, PublishError, RejectedArtifact, ServedModel, Snapshot, StoreError, TraceId,
+    PredictionStore, PublishError, RejectedArtifact, STALE_AFTER_DAYS, ServedModel, Snapshot, StoreError,
+    TraceId, mark_stale,
 };
 use thiserror::Error;
 use tokio::{
@@ -63,6 +64,9 @@ pub struct Settings {
     pub versions_tried: usize,
     /// How far a new version of a model may differ from the version that it replaces.
     pub admission: Admission,
+    /// How many days an asset's row may lie behind the newest of all before it is marked as stale. Default
+    /// [`STALE_AFTER_DAYS`].
+    pub stale_after_days: u16,
 }
 
 impl Default for Settings {
@@ -74,6 +78,7 @@ impl Default for Settings {
             concurrent_reads: 2,
             versions_tried: 3,
             admission: Admission::default(),
+            stale_after_days: STALE_AFTER_DAYS,
         }
     }
 }
@@ -241,13 +246,16 @@ impl Engine {
                 return Err(ReloadError::Incomplete { missing, reason });
             }
         }
+        let stale_after_days = self.source.settings().stale_after_days;
+        let tomorrow = scored_at.to_zoned(TimeZone::UTC).date().saturating_add(1.day());
         let snapshot = Snapshot {
             generation,
             scored_at,
             trace_id,
             models: chosen.values().map(|in_force| in_force.served.clone()).collect(),
             rejected: findings.rejected(),
-            assets: assets(rows.clone(), chosen.values().cloned().collect()).await?,
+            assets: assets(rows.clone(), chosen.values().cloned().collect(), stale_after_days, tomorrow)
+                .await?,
         };
         let newly_rejected = newly_rejected(state.newest.as_deref(), &snapshot);
         let (snapshot, publication) = self.publish(snapshot).await?;
@@ -461,12 +469,16 @@ impl Findings {
 async fn assets(
     rows: Option<Rows>,
     chosen: Vec<Chosen>,
+    stale_after_days: u16,
+    tomorrow: Date,
 ) -> Result<BTreeMap<shared::Asset, AssetPredictions>, JoinError> {
     let Some(rows) = rows else { return Ok(BTreeMap::new()) };
     spawn_blocking(move || {
         let scored: Vec<(&ServedModel, &score::ModelScores)> =
             chosen.iter().filter_map(|in_force| Some((&in_force.served, in_force.scores()?))).collect();
-        score::by_asset(&rows.rows, &scored)
+        let mut assets = score::by_asset(&rows.rows, &scored);
+        mark_stale(&mut assets, stale_after_days, tomorrow);
+        assets
     })
     .await
 }

@@ -441,6 +441,32 @@ async fn candles_alone_are_enough() {
 }
 
 #[tokio::test]
+async fn an_asset_that_gets_no_more_rows_is_scored_and_marked_as_stale() {
+    let (bucket, _, _, first) = loaded().await;
+    assert!(first.snapshot.assets.values().all(|asset| !asset.is_stale));
+    let candles = std::fs::read_to_string(python_tables().join("sample/raw.csv")).unwrap();
+    // The newest rows are of 2025-07-29.
+    let without_doge_after = |day: &str| {
+        let is_kept = |line: &&str| {
+            let mut fields = line.split('|');
+            fields.next() != Some("DOGE") || fields.next() <= Some(day)
+        };
+        candles.lines().filter(is_kept).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    bucket.delete(SAMPLE_TABLE);
+    for (last, is_stale) in [("2025-07-26", false), ("2025-07-25", true)] {
+        bucket.write("raw.csv", without_doge_after(last).as_bytes());
+        let (engine, _) = bucket.engine();
+        let snapshot = reload(&engine).await.snapshot;
+        let doge = &snapshot.assets[&"DOGE".parse().unwrap()];
+        assert_eq!(doge.data_date.unwrap().to_string(), last);
+        assert_eq!(doge.is_stale, is_stale, "{last}");
+        assert!(!doge.predictions.is_empty());
+        assert_eq!(snapshot.assets.values().filter(|asset| asset.is_stale).count(), usize::from(is_stale));
+    }
+}
+
+#[tokio::test]
 async fn parameters_are_a_model_like_any_other() {
     let (bucket, engine, _, first) = loaded().await;
     let parameters = |key: &str| bucket.path().join(key).with_extension("safetensors");

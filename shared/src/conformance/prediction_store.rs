@@ -187,8 +187,14 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
         last_close: Some(0.1 + 0.2),
         predictions: vec![close.clone(), direction],
         failures: Vec::new(),
+        is_stale: false,
     };
-    let half = AssetPredictions { predictions: vec![close], failures: vec![failure], ..Default::default() };
+    let half = AssetPredictions {
+        predictions: vec![close],
+        failures: vec![failure],
+        is_stale: true,
+        ..Default::default()
+    };
     let model = |text: &str| ServedModel {
         name: name(text),
         version: "20250729-2130".parse().unwrap(),

@@ -33,6 +33,9 @@ pub(crate) struct Deployment {
     /// The factor by which a new regressor's predictions may differ from those in force, in the median, or off.
     #[arg(long, help_heading = "Admission of new models", value_name = "FACTOR", env, default_value = "10")]
     admission_max_shift: Factor,
+    /// Days that an asset's newest row may lie behind the newest row of all before its answers are marked as stale.
+    #[arg(long, help_heading = "Data", value_name = "DAYS", env, default_value_t = shared::STALE_AFTER_DAYS)]
+    stale_after_days: u16,
 }
 
 impl Deployment {
@@ -53,7 +56,7 @@ impl Deployment {
     pub(crate) fn engine(&self) -> Settings {
         let admission =
             Admission { new_failures: self.admission_max_failures.0, shift: self.admission_max_shift.0 };
-        Settings { admission, ..Settings::default() }
+        Settings { admission, stale_after_days: self.stale_after_days, ..Settings::default() }
     }
 }
 
