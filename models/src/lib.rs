@@ -30,8 +30,10 @@
 //!
 //! A pickle is a program that names the functions it wants called. This crate never imports or calls anything: it
 //! interprets the opcodes into inert values, looks every name up in a closed list in its own source, and refuses the
-//! artifact if one is not there. Sizes and depths are bounded by [`Limits`], and lengths that an artifact declares
-//! are believed only as far as bytes follow.
+//! artifact if one is not there. Lengths that an artifact declares are believed only as far as bytes follow.
+//!
+//! [`Limits`] bound steps, bytes and time, from the decompression to the last attribute. Values may refer to each other
+//! in any way, also to themselves. So work is charged each time that it is done, and nothing recurses without a bound.
 //!
 //! # What is understood
 //!

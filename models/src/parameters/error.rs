@@ -19,6 +19,9 @@ pub enum ParametersError {
         /// The version that is understood.
         understood: u64,
     },
+    /// The deadline of [`Limits::deadline`](crate::Limits::deadline) has passed.
+    #[error("reading it takes longer than allowed")]
+    Deadline,
     /// Reading on would cost more than allowed.
     #[error("more than {limit} {what}")]
     Limit {

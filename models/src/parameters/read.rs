@@ -11,7 +11,7 @@ use super::{
     trees,
 };
 use crate::{
-    artifact::{Limits, class_name},
+    artifact::{Limits, class_name, text_bytes},
     features::Accepts,
     forest::Ensemble,
     linear::{Linear, Link},
@@ -24,6 +24,9 @@ use crate::{
     sklearn::{Description, MOST_COLUMNS, Step},
     tree::Tree,
 };
+
+/// What a category takes in a hash map, beside its text.
+const CATEGORY_BYTES: usize = 64;
 
 /// Reads a model.
 pub(super) fn read(source: &Source<'_>, limits: &Limits) -> Result<Model, ParametersError> {
@@ -47,8 +50,11 @@ pub(super) fn read(source: &Source<'_>, limits: &Limits) -> Result<Model, Parame
         let what = format!("{inputs} columns, where {MOST_COLUMNS} are supported");
         return Err(wrong(&whole.member("columns"), what));
     }
+    match &names {
+        Some(names) => tensors.hold_texts(names)?,
+        None => tensors.hold(inputs.saturating_mul(2 * size_of::<String>()))?,
+    }
     let input_names = names.clone().unwrap_or_else(|| placeholders(inputs));
-    tensors.hold_texts(&input_names)?;
     let predictor = document::Predictor { transformer, estimator, classes };
     let predictor = tensors.predictor(&whole, predictor, input_names)?;
     tensors.finish()?;
@@ -92,8 +98,8 @@ fn check_places(path: &Path, places: &[usize], columns: usize) -> Result<(), Par
 
 impl Tensors<'_> {
     /// Accounts for names, which become longer from transformer to transformer.
-    fn hold_texts(&mut self, texts: &[String]) -> Result<(), ParametersError> {
-        self.hold(texts.iter().map(|text| text.len() + size_of::<String>()).sum())
+    fn hold_texts<'t>(&mut self, texts: impl IntoIterator<Item = &'t String>) -> Result<(), ParametersError> {
+        self.hold(texts.into_iter().map(|text| text_bytes(text)).fold(0, usize::saturating_add))
     }
 
     fn predictor(
@@ -159,9 +165,9 @@ impl Tensors<'_> {
                     let path = path.position(at);
                     let document::Part { columns, weighted, transformer } = part;
                     check_places(&path, &columns, names.len())?;
-                    let selected: Vec<String> =
-                        columns.iter().filter_map(|place| names.get(*place).cloned()).collect();
-                    self.hold_texts(&selected)?;
+                    let selected = columns.iter().filter_map(|place| names.get(*place));
+                    self.hold_texts(selected.clone())?;
+                    let selected: Vec<String> = selected.cloned().collect();
                     let weight = if weighted {
                         self.finite_numbers(&path, "weight", 1)?.first().copied()
                     } else {
@@ -192,12 +198,11 @@ impl Tensors<'_> {
             }
         };
         let keeps_names = matches!(transformer, Transformer::Passthrough | Transformer::Scaler(_));
-        let names = transformer.names(names);
         if !keeps_names {
             // Once for the step behind it and once for its own messages.
-            self.hold_texts(&names)?;
-            self.hold_texts(&names)?;
+            self.hold(transformer.names_bytes(&names).saturating_mul(2))?;
         }
+        let names = transformer.names(names);
         Ok((transformer, names))
     }
 
@@ -281,6 +286,7 @@ impl Tensors<'_> {
             document::Categories::Text(texts) => {
                 let count = texts.len();
                 let missing = texts.iter().position(Option::is_none);
+                self.hold(count.saturating_mul(CATEGORY_BYTES))?;
                 let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(count);
                 for (place, text) in texts.into_iter().enumerate() {
                     let Some(text) = text else { continue };

@@ -1,6 +1,6 @@
 //! Where the bytes of a parameter file are, and its tensors.
 
-use std::{collections::BTreeMap, fs::File, io};
+use std::{collections::BTreeMap, fs::File, io, time::Instant};
 
 use memmap2::{MmapOptions, MmapRaw};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -112,7 +112,8 @@ impl<'a> Tensors<'a> {
             .ok_or_else(|| damaged("its metadata has no text \"parameters\": it is no parameter file"))?;
         check_value_count(description.as_bytes(), limits)?;
         let infos = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
-        let allowance = limits.retained_bytes - length;
+        let overhead = limits.overhead_bytes.saturating_add(source.len());
+        let allowance = limits.retained_bytes.min(overhead).saturating_sub(length);
         Ok((description, Self { source, infos, start, allowance, limits }))
     }
 
@@ -189,7 +190,13 @@ impl<'a> Tensors<'a> {
     }
 
     /// Accounts for memory that will be held.
+    ///
+    /// # Errors
+    /// It is more than allowed, or the deadline has passed.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), ParametersError> {
+        if self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(ParametersError::Deadline);
+        }
         self.allowance = self.allowance.checked_sub(bytes).ok_or_else(|| retained(self.limits))?;
         Ok(())
     }

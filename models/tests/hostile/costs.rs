@@ -44,10 +44,13 @@ fn reads_what_the_parent_names() {
     let Ok(path) = env::var(CHILD) else { return };
     let bytes = fs::read(path).unwrap();
     let (memory, seconds) = (peak_memory(), processor_seconds());
-    let outcome = match Model::read(&*bytes, &Limits::default()) {
-        Ok(_) => "accepted".to_owned(),
-        Err(error) => error.to_string(),
+    let limits = Limits::default();
+    let outcome = if bytes.get(8) == Some(&b'{') {
+        Model::read_parameters(&bytes, &limits).map(drop).map_err(|error| error.to_string())
+    } else {
+        Model::read(&*bytes, &limits).map(drop).map_err(|error| error.to_string())
     };
+    let outcome = outcome.err().unwrap_or_else(|| "accepted".to_owned());
     println!("cost\t{}\t{}\t{outcome}", processor_seconds() - seconds, peak_memory() - memory);
 }
 
@@ -507,5 +510,60 @@ fn a_compression_bomb_costs_little() {
             let outcome = outcome_of(&format!("{name} in {format}"), &artifact, 64 << 20);
             assert!(outcome.contains("expand") || outcome.contains("ends in the middle"), "{outcome}");
         }
+    }
+}
+
+// Parameter files.
+
+/// A parameter file without tensors: one transformer before a model that needs none.
+fn parameter_file(columns: &str, transformer: &str) -> Vec<u8> {
+    let description = format!(
+        r#"{{"schema":1,"written_by":"test","sklearn_version":"1.9.1","columns":{columns},"steps":[],"transformer":{transformer},"estimator":{{"linear":{{}}}}}}"#
+    );
+    let description = description.replace('"', "\\\"");
+    let header = format!(r#"{{"__metadata__":{{"parameters":"{description}"}}}}"#);
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
+}
+
+#[test]
+fn a_small_parameter_file_costs_little() {
+    let long_name = format!(r#"{{"names":["{}"]}}"#, "n".repeat(1 << 20));
+    let many = |element: &str, count: usize| vec![element; count].join(",");
+    let passthrough = r#"{"passthrough":{}}"#;
+    let labels = many(r#""""#, 1_000_000);
+    for (name, columns, transformer) in [
+        (
+            "columns of a long name",
+            &*long_name,
+            format!(
+                r#"{{"columns":[{{"columns":[{}],"weighted":false,"transformer":{passthrough}}}]}}"#,
+                many("0", 1_000_000)
+            ),
+        ),
+        (
+            "labels of a long name",
+            &*long_name,
+            format!(
+                r#"{{"one_hot":{{"refuse_unknown":false,"columns":[{{"categories":{{"text":["a"]}},"outputs":[0],"unknown":null,"labels":[{labels}]}}]}}}}"#
+            ),
+        ),
+        (
+            "indicators of a long name",
+            &*long_name,
+            format!(r#"{{"missing_indicator":{{"missing":"nan","features":[{}]}}}}"#, many("0", 1_000_000)),
+        ),
+        ("a million columns", r#"{"count":1000000}"#, passthrough.to_owned()),
+        ("more columns", r#"{"count":18446744073709551615}"#, passthrough.to_owned()),
+        ("many steps", r#"{"count":1}"#, format!(r#"{{"pipeline":[{}]}}"#, many(passthrough, 300_000))),
+        (
+            "many categories",
+            r#"{"count":1}"#,
+            format!(
+                r#"{{"one_hot":{{"refuse_unknown":false,"columns":[{{"categories":{{"text":[{}]}},"outputs":[],"unknown":null,"labels":[]}}]}}}}"#,
+                (0..800_000).map(|at| format!(r#""{at}""#)).collect::<Vec<_>>().join(",")
+            ),
+        ),
+    ] {
+        assert_refused(name, &parameter_file(columns, &transformer));
     }
 }
