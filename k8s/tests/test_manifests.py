@@ -208,6 +208,9 @@ class References(EachInstallation):
                     for how in ("httpGet", "tcpSocket"):
                         if how in container.get(probe, {}):
                             self.assertIn(container[probe][how]["port"], ports(template))
+                paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}
+                wanted = {"startupProbe": "/health/live", "readinessProbe": "/health", "livenessProbe": "/health/live"}
+                self.assertIn(paths, ({}, wanted), "only readiness may depend on other services")
         for where, resources, policy in self.each("NetworkPolicy"):
             with self.subTest(where):
                 for rule in policy["spec"].get("ingress", []):

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{Engine, Reload, ReloadError, events};
+use crate::{Engine, Reload, ReloadError, ReloadStatus, events};
 
 /// After a reload that was not complete, the next one is tried after about this time, then after about twice of it,
 /// and so on.
@@ -33,11 +33,13 @@ pub struct Follow {
     pub reconcile: Duration,
     /// Where those who ask for a reload look for its outcome; nothing if nobody can ask by way of an event.
     pub reports: Option<Arc<dyn ReloadReports>>,
+    /// Where the outcome of the last reload is shown.
+    pub status: watch::Sender<ReloadStatus>,
 }
 
 impl Default for Follow {
     fn default() -> Self {
-        Self { reconcile: Duration::from_secs(300), reports: None }
+        Self { reconcile: Duration::from_secs(300), reports: None, status: watch::Sender::default() }
     }
 }
 
@@ -87,6 +89,7 @@ pub async fn follow<E: EventSource>(
             () = &mut shutdown => break,
             result = engine.reload_as(work.trace_id) => result,
         };
+        settings.status.send_modify(|status| status.note(&result));
         work.report(&result, settings.reports.as_deref()).await;
         match result {
             Ok(reload) if !reload.incomplete => {

@@ -51,6 +51,7 @@ mod overview;
 mod progress;
 pub mod retrain;
 pub mod score;
+mod status;
 pub mod tables;
 
 pub use admission::{Admission, NotAdmitted};
@@ -64,3 +65,4 @@ pub use follow::{Follow, follow};
 pub use inspect::{InspectError, Inspection, convert, inspect};
 pub use overview::overview;
 pub use progress::{AboveBar, Progress};
+pub use status::{ReloadStatus, ReloadTrouble};

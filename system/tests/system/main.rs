@@ -7,6 +7,7 @@
 mod backfill;
 mod bucket_faults;
 mod faults;
+mod health;
 mod killed;
 mod path;
 mod process;

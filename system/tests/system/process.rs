@@ -95,6 +95,10 @@ impl Process {
         line["address"].as_str()?.rsplit(':').next()?.parse().ok()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn lines(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.log.path().join("log")).unwrap();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

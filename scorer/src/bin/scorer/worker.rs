@@ -74,7 +74,7 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<Exit> {
         ..SqsSettings::new(arguments.queue_url, Scope::of(bucket))
     };
     let events = SqsQueue::new(&config, queue);
-    let monitor = events.monitor();
+    let (monitor, queue) = (events.monitor(), events.status());
     let store = Arc::new(deployment.store().await?);
     let settings = deployment.engine();
     let predictions: Arc<dyn PredictionStore> = Arc::clone(&store) as _;
@@ -82,11 +82,12 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<Exit> {
     let engine = Arc::new(Engine::new(Arc::new(objects), predictions, settings, Progress::none()));
     let retrainer = Retrainer::new(Arc::clone(&engine), writer, configuration.unwrap_or_default())
         .with_features_written(arguments.write_features);
-    let settings = Follow { reconcile: arguments.reconcile_interval.0, reports: Some(store) };
+    let settings =
+        Follow { reconcile: arguments.reconcile_interval.0, reports: Some(store), ..Follow::default() };
 
     tracing::info!(address = %listener.local_addr()?, "working");
-    let watch = engine.watch();
-    let observed = tokio::spawn(observe::serve(listener, watch, monitor));
+    let parts = observe::Parts { store: engine.watch(), reloads: settings.status.subscribe(), queue };
+    let observed = tokio::spawn(observe::serve(listener, parts, monitor));
     let retrained = tokio::spawn(async move { retrainer.run().await });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut following = std::pin::pin!(follow(&engine, events, &settings, async {

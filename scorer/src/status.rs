@@ -1,0 +1,39 @@
+use jiff::Timestamp;
+use shared::terminal::described;
+
+use crate::{Reload, ReloadError};
+
+/// Whether reloads do their work, as the last one shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReloadStatus {
+    /// A reload has succeeded since the start: the bucket could be listed, and the store be written.
+    pub succeeded: bool,
+    /// What stands in the way at the moment.
+    pub trouble: Option<ReloadTrouble>,
+}
+
+/// A fault of reloads that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadTrouble {
+    /// The time of the first failure since the last reload without one.
+    pub since: Timestamp,
+    /// The last failure.
+    pub reason: String,
+}
+
+impl ReloadStatus {
+    /// Notes the outcome of a reload.
+    pub(crate) fn note(&mut self, outcome: &Result<Reload, ReloadError>) {
+        let reason = match outcome {
+            Ok(reload) if reload.incomplete => {
+                Some("some objects of the bucket could not be read; /models of the API names them".to_owned())
+            }
+            Ok(_) => None,
+            Err(ReloadError::Objects(error)) => Some(error.reason()),
+            Err(error) => Some(described(error)),
+        };
+        self.succeeded |= outcome.is_ok();
+        let since = self.trouble.as_ref().map_or_else(Timestamp::now, |trouble| trouble.since);
+        self.trouble = reason.map(|reason| ReloadTrouble { since, reason });
+    }
+}
