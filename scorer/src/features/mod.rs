@@ -50,7 +50,7 @@ use crate::{
 pub const LATEST: &str = "features/latest.parquet";
 
 /// Bounds on candles that are read: a row of features takes some 400 bytes of memory.
-pub const LIMITS: TableLimits = TableLimits { bytes: 1 << 30, rows: 5_000_000 };
+pub const LIMITS: TableLimits = TableLimits { bytes: 1 << 30, rows: 5_000_000, cells: 1 << 30 };
 
 /// The feature table: one row for an asset and a day, in the order of assets and days.
 #[derive(Debug, Default)]

@@ -82,6 +82,7 @@ pub fn read_raw(content: &[u8], limits: &TableLimits) -> Result<Candles, TableEr
 /// It exceeds a limit, lacks a column, or has no usable row.
 pub fn read_asset(content: &[u8], asset: &Asset, limits: &TableLimits) -> Result<Candles, TableError> {
     check_size(content, limits)?;
+    limits.check_cells_of_csv(content)?;
     let frame = cells(content, |options| options.with_infer_schema_length(Some(0)))?;
     let names = match text(&frame, ASSET_COLUMN) {
         Ok(column) => Some(column),

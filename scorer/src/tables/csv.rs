@@ -62,6 +62,7 @@ pub fn newest_row_of_csv(
     limits: &TableLimits,
 ) -> Result<AssetRow, TableError> {
     check("bytes", content.len(), limits.bytes)?;
+    limits.check_cells_of_csv(content)?;
     let cells = without_panic("CSV", || last_row(content, limits))?;
     let cell =
         |name: &str| cells.iter().find(|(known, _)| **known == *name).and_then(|(_, value)| value.as_deref());

@@ -39,11 +39,31 @@ pub struct TableLimits {
     pub bytes: u64,
     /// The most rows; a column of them is held in memory while it is read.
     pub rows: usize,
+    /// The most rows times columns. A small file can declare many of both, since equal cells take no room in it.
+    pub cells: u64,
+}
+
+impl TableLimits {
+    /// The most cells of a comma-separated table, all of which are in memory at once.
+    const CSV_CELLS: u64 = 1 << 24;
+
+    pub(crate) fn check_cells(&self, rows: usize, columns: usize) -> Result<(), TableError> {
+        check("cells", rows.saturating_mul(columns), self.cells)
+    }
+
+    /// Checks the lines and columns of a comma-separated table before anything is allocated for a cell. polars makes a cell
+    /// for each line and each column of the header, also where the line has none.
+    pub(crate) fn check_cells_of_csv(&self, content: &[u8]) -> Result<(), TableError> {
+        let lines = content.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+        let columns = columns_of_csv(content);
+        let limits = Self { cells: self.cells.min(Self::CSV_CELLS), ..*self };
+        limits.check_cells(lines, columns)
+    }
 }
 
 impl Default for TableLimits {
     fn default() -> Self {
-        Self { bytes: 1 << 30, rows: 50_000_000 }
+        Self { bytes: 1 << 30, rows: 50_000_000, cells: 1 << 30 }
     }
 }
 
@@ -100,7 +120,7 @@ pub enum TableError {
     /// The table exceeds a limit.
     #[error("the table has {found} {unit}, and at most {limit} are read")]
     TooLarge {
-        /// `bytes`, `rows` or `lines`.
+        /// `bytes`, `rows`, `lines` or `cells`.
         unit: &'static str,
         /// How many there are.
         found: u64,
@@ -200,6 +220,22 @@ pub(crate) fn without_panic<T>(
         let message = "it contradicts itself in a way that the reader does not expect".to_owned();
         Err(TableError::Unreadable { format, message })
     })
+}
+
+/// The columns of the header of a comma-separated table, which may have line ends and commas between quotation marks.
+fn columns_of_csv(content: &[u8]) -> usize {
+    let header = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content).trim_ascii_start();
+    let mut is_quoted = false;
+    let mut columns = 1_usize;
+    for byte in header {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\n' if !is_quoted => break,
+            b',' => columns = columns.saturating_add(1),
+            _ => {}
+        }
+    }
+    columns
 }
 
 pub(crate) fn check(unit: &'static str, found: usize, limit: u64) -> Result<(), TableError> {

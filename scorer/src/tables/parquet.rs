@@ -114,6 +114,7 @@ impl File {
         let metadata = simplified(reader.get_metadata().map_err(unreadable)?);
         let limit = u64::try_from(limits.rows).unwrap_or(u64::MAX).min(IdxSize::MAX.into());
         check("rows", metadata.num_rows, limit)?;
+        limits.check_cells(metadata.num_rows, metadata.schema().fields().len())?;
         let rows =
             metadata.row_groups.iter().try_fold(0_usize, |rows, group| rows.checked_add(group.num_rows()));
         if rows != Some(metadata.num_rows) {

@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use jiff::civil::{Date, date};
 use models::Column;
-use scorer::tables::{NewestRows, TableError, TableLimits, newest_row_of_csv, read_parquet};
+use scorer::{
+    features::read_asset,
+    tables::{NewestRows, TableError, TableLimits, newest_row_of_csv, read_parquet},
+};
 
 use crate::world::{SAMPLE_TABLE, python_tables, sample_bucket};
 
@@ -104,7 +107,7 @@ fn flipped_bits_cost_an_error_and_never_more() {
         let mut content = good.clone();
         let at = good.len() - 1 - (step * 7) % good.len();
         content[at] ^= 1 << (step % 8);
-        let limits = TableLimits { bytes: 1 << 20, rows: 10_000 };
+        let limits = TableLimits { bytes: 1 << 20, rows: 10_000, ..TableLimits::default() };
         // Either way; what counts is that it returns.
         let _ = NewestRows::from_parquet(content, &limits);
     }
@@ -145,9 +148,30 @@ fn limits_hold() {
     for (limits, unit) in [
         (TableLimits { bytes: 100, ..TableLimits::default() }, "bytes"),
         (TableLimits { rows: 5, ..TableLimits::default() }, "rows"),
+        (TableLimits { cells: 5, ..TableLimits::default() }, "cells"),
     ] {
         let error = NewestRows::from_parquet(good.clone(), &limits).unwrap_err();
         assert!(matches!(&error, TableError::TooLarge { unit: found, .. } if *found == unit), "{error}");
+    }
+}
+
+/// polars makes a cell for each line and each column: of this, 160 million.
+#[test]
+fn a_small_csv_that_stands_for_a_huge_table_is_refused_before_it_is_unfolded() {
+    let columns: Vec<String> = (0..20_000).map(|number| format!("c{number}")).collect();
+    let lines = "1\n".repeat(8_000);
+    for beginning in ["", "\n\n", "\u{feff}", "\"quoted\n\n\","] {
+        let content = format!("{beginning}{}\n{lines}", columns.join(","));
+        let btc = "BTC".parse().unwrap();
+        let limits = TableLimits::default();
+        let row = newest_row_of_csv(content.as_bytes(), &btc, &limits).map(drop);
+        let candles = read_asset(content.as_bytes(), &btc, &limits).map(drop);
+        for refused in [row, candles] {
+            assert!(
+                matches!(&refused, Err(TableError::TooLarge { unit: "cells", .. })),
+                "{beginning:?}: {refused:?}"
+            );
+        }
     }
 }
 
