@@ -47,8 +47,15 @@ impl Cripto {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_cripto")), bucket, &path, arguments)
     }
 
-    /// Started by a command, on a bucket that is somewhere in a folder.
-    fn start_by(mut command: Command, bucket: TempDir, path: &Path, arguments: &[&str]) -> Self {
+    /// Started by a command, on a bucket that is somewhere in a folder; ready to answer.
+    fn start_by(command: Command, bucket: TempDir, path: &Path, arguments: &[&str]) -> Self {
+        let cripto = Self::started(command, bucket, path, arguments);
+        cripto.within_a_second("the first predictions", |cripto| cripto.get("/health").0 == 200);
+        cripto
+    }
+
+    /// The same, ready or not.
+    fn started(mut command: Command, bucket: TempDir, path: &Path, arguments: &[&str]) -> Self {
         let mut process = command
             .args(["--port", "0", "--bucket"])
             .arg(path)
@@ -64,9 +71,7 @@ impl Cripto {
             assert!(output.read_line(&mut overview).unwrap() > 0, "it ended: {overview}");
         }
         let address = overview.split_once("http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
-        let cripto = Self { process, address, bucket, overview };
-        cripto.within_a_second("the first predictions", |cripto| cripto.get("/health").0 == 200);
-        cripto
+        Self { process, address, bucket, overview }
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
@@ -248,6 +253,26 @@ fn what_is_broken_changes_nothing_and_says_why() {
     cripto.put("models/regressor_lin_20991231-2359.joblib", &lin);
     cripto.within_a_second("repaired", |cripto| cripto.version("regressor_lin") == "20991231-2359");
     assert_eq!(cripto.reason("models/regressor_lin_20991231-2359.joblib"), None);
+}
+
+#[test]
+fn a_newcomer_is_told_what_an_empty_bucket_lacks_and_which_folder_is_meant() {
+    let start = |folder: &Path| {
+        let command = Command::new(env!("CARGO_BIN_EXE_cripto"));
+        Cripto::started(command, tempfile::tempdir().unwrap(), folder, &[])
+    };
+    let empty = tempfile::tempdir().unwrap();
+    let cripto = start(empty.path());
+    assert!(cripto.overview.contains("Put a model (models/regressor_rf_"), "{}", cripto.overview);
+    assert!(!cripto.overview.contains("lies in the bucket itself"), "{}", cripto.overview);
+    assert_eq!(cripto.get("/health").0, 503);
+    let cripto = start(&sample().join("bucket/models"));
+    assert!(
+        cripto.overview.contains("classifier_log_20250729-2130.joblib lies in the bucket itself")
+            && cripto.overview.contains("--bucket"),
+        "{}",
+        cripto.overview
+    );
 }
 
 /// As git-sync does it.
