@@ -65,6 +65,8 @@ pub struct FolderWatch {
     /// Keeps the notifications coming; nothing if the system gives none.
     watcher: Option<RecommendedWatcher>,
     notifications_get_lost: bool,
+    /// The pause between two looks without a notification: [`SELDOM`], but for tests.
+    seldom: Duration,
     /// A notification has come since the folder was last looked at.
     look_now: bool,
     /// Files that were found being written become quiet then.
@@ -92,6 +94,7 @@ impl FolderWatch {
             place: None,
             watcher: None,
             notifications_get_lost: false,
+            seldom: SELDOM,
             look_now: false,
             quiet_at: None,
             looked_at: Instant::now(),
@@ -136,7 +139,7 @@ impl FolderWatch {
 
     /// Waits until there is a reason to look, and tells whether it was nothing but the time.
     async fn reason_to_look(&mut self) -> bool {
-        let pause = if self.watcher.is_none() || self.notifications_get_lost { OFTEN } else { SELDOM };
+        let pause = if self.watcher.is_none() || self.notifications_get_lost { OFTEN } else { self.seldom };
         let earliest = self.looked_at + self.look_took * PAUSE_PER_LOOK;
         let routine = self.looked_at + pause;
         let wake_at = self.quiet_at.map_or(routine, |quiet_at| quiet_at.min(routine)).max(earliest);
@@ -389,6 +392,37 @@ mod tests {
         std::fs::remove_file(folder.path().join("a")).unwrap();
         let batch = watch.receive().await.unwrap();
         assert_eq!(batch.changes, [Change::Removed("a".to_owned())]);
+    }
+
+    /// As git-sync does it.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_that_is_pointed_elsewhere_is_notified_again_and_again() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let publish = |name: &str| {
+            fs::create_dir_all(root.join(".worktrees").join(name)).unwrap();
+            fs::write(root.join(".worktrees").join(name).join(name), name).unwrap();
+            let before = fs::read_link(root.join("current")).ok();
+            symlink(Path::new(".worktrees").join(name), root.join("tmp-link")).unwrap();
+            fs::rename(root.join("tmp-link"), root.join("current")).unwrap();
+            if let Some(before) = before {
+                fs::remove_dir_all(root.join(before)).unwrap();
+            }
+        };
+        publish("one");
+        let bucket = FolderStore::open_folder(root.join("current")).unwrap();
+        let mut watch = FolderWatch::start(bucket).await.unwrap();
+        // Nothing is found but by a notification.
+        watch.seldom = Duration::from_secs(3600);
+        for name in ["two", "three", "four"] {
+            publish(name);
+            let given = async {
+                while !watch.receive().await.unwrap().changes.contains(&Change::Object(name.to_owned())) {}
+            };
+            timeout(Duration::from_secs(60), given).await.unwrap();
+        }
     }
 
     #[tokio::test]
