@@ -266,8 +266,14 @@ impl Connections {
         held.epoch == epoch && held.connected.is_some()
     }
 
-    /// Drops the connection to a server that has become a replica, and to one that was a replica if there are other
-    /// servers. The next request looks for the primary: a replica answers reads however old its data are.
+    /// Whether requests go to a replica: it was the only server that answered.
+    pub(crate) async fn lead_to_a_replica(&self) -> bool {
+        let held = self.held.lock().await;
+        held.connected.as_ref().is_some_and(|connected| connected.role == Role::Replica)
+    }
+
+    /// Drops the connection to a server whose role has changed, and to a replica if there are other servers. The next
+    /// request looks for the primary: a replica answers reads however old its data are.
     pub(crate) async fn check_role(&self, within: Duration) {
         let held = {
             let held = self.held.lock().await;
@@ -276,12 +282,12 @@ impl Connections {
         let Some((epoch, Connected { connection: Connection::Server(mut server), role, .. })) = held else {
             return;
         };
-        let is_replica = match timeout(within, greeting(&mut server)).await {
-            Ok(Ok(greeting)) => greeting.role == Role::Replica,
+        let now = match timeout(within, greeting(&mut server)).await {
+            Ok(Ok(greeting)) => greeting.role,
             // The request that comes next tells what is wrong.
-            Ok(Err(_)) | Err(_) => false,
+            Ok(Err(_)) | Err(_) => return,
         };
-        if is_replica && (role == Role::Primary || self.servers.infos.len() > 1) {
+        if now != role || (now == Role::Replica && self.servers.infos.len() > 1) {
             self.drop_connection(epoch).await;
         }
     }

@@ -10,10 +10,12 @@ use tokio::{
 };
 
 use crate::{
+    Access,
     connection::Subscription,
     events::{Damaged, Heard, NotSubscribed, Reachable, Subscribed, SubscriptionLost, Unreachable},
     fault::Fault,
     ledger::Pointer,
+    standing::State,
     store::Inner,
 };
 
@@ -102,10 +104,14 @@ impl Follower {
 
     /// Asks what is current.
     pub(crate) async fn look(&mut self) {
+        if self.unreachable.is_some() {
+            self.inner.connections.check_role(ANSWER_WITHIN).await;
+        }
         // First, so that nothing is missed between the answer and the first message.
         self.subscribe().await;
+        let before = self.inner.standing.until_now();
         match self.state().await {
-            Ok((pointer, incomplete)) => self.heard(pointer, incomplete),
+            Ok((pointer, incomplete)) => self.heard(pointer, before, incomplete),
             Err(error) => self.unreachable(&error),
         }
         if self.subscription.is_some() && !self.inner.connections.holds(self.epoch).await {
@@ -123,7 +129,25 @@ impl Follower {
         let mut get = cmd("GET");
         get.arg(&incomplete);
         let what = format!("reading {incomplete}");
-        Ok((pointer, connections.ask_within(ANSWER_WITHIN, &what, &get).await?))
+        let incomplete = connections.ask_within(ANSWER_WITHIN, &what, &get).await?;
+        if self.inner.access == Access::Publish {
+            self.writable().await?;
+        }
+        Ok((pointer, incomplete))
+    }
+
+    /// Looks whether a publication could succeed. A publisher waits for the moment at which it can, and tries again then.
+    async fn writable(&self) -> Result<(), StoreError> {
+        let connections = &self.inner.connections;
+        if connections.lead_to_a_replica().await {
+            let replica =
+                "the server is a replica, which takes no writes; REDIS_URL has to lead to the primary";
+            return Err(connections.error("looking for the primary", &replica));
+        }
+        // A cluster refuses a command on several keys while some of them are at another node.
+        let mut exist = cmd("EXISTS");
+        exist.arg(&self.inner.keys.of_the_ledger());
+        connections.ask_within(ANSWER_WITHIN, "looking for the keys of publications", &exist).await
     }
 
     async fn subscribe(&mut self) {
@@ -178,12 +202,12 @@ impl Follower {
         }
     }
 
-    fn heard(&mut self, pointer: Pointer, incomplete: Option<u64>) {
+    fn heard(&mut self, pointer: Pointer, before: State, incomplete: Option<u64>) {
         if let Some((since, _)) = self.unreachable.take() {
             Reachable { after: since.elapsed() }.tell();
         }
         let generation = pointer.0.map(Generation);
-        let damage = if self.inner.standing.seen(pointer).is_err() {
+        let damage = if self.inner.standing.seen(pointer, before).is_err() {
             Some(Damage::Behind)
         } else if generation.is_some() && incomplete == pointer.0 {
             Some(Damage::Incomplete)

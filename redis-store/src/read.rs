@@ -49,9 +49,10 @@ impl Inner {
         let what = format!("reading {pointer}");
         let mut missing = None;
         for _ in 0..POINTER_TRIES {
+            let before = self.standing.until_now();
             let pointed: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
             let Some(generation) = pointed.0.map(Generation) else { return Ok(None) };
-            if let Err(behind) = self.standing.seen(pointed) {
+            if let Err(behind) = self.standing.seen(pointed, before) {
                 return Err(self.connections.error(&what, &behind));
             }
             match self.summary(generation).await? {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use shared::Generation;
@@ -17,9 +17,9 @@ use crate::ledger::Pointer;
 #[derive(Debug, Default)]
 pub(crate) struct Standing(Mutex<State>);
 
-/// In the order of time.
+/// What was published last, in the order of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
+pub(crate) struct State {
     /// The number of the last publication or rollback.
     number: u64,
     /// The generation that is current since.
@@ -46,27 +46,39 @@ impl fmt::Display for Behind {
 }
 
 impl Standing {
-    /// Takes note of a state, or says what is newer. An empty store is not behind: it says nothing.
-    pub(crate) fn seen(&self, (current, published): Pointer) -> Result<(), Behind> {
+    /// The newest state until now. Ask for it before the store is asked: an answer that was overtaken by a publication is
+    /// older than that publication, and no sign of a loss.
+    pub(crate) fn until_now(&self) -> State {
+        *self.newest()
+    }
+
+    /// Takes note of a state, or says that it is older than one that was seen before the store was asked. An empty store
+    /// is not behind: it says nothing.
+    pub(crate) fn seen(&self, (current, published): Pointer, before: State) -> Result<(), Behind> {
         let Some(current) = current else { return Ok(()) };
         let held = State { number: published.unwrap_or(current).max(current), current };
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held < *newest {
-            return Err(Behind { held, newest: *newest });
+        if held < before {
+            return Err(Behind { held, newest: before });
         }
-        *newest = held;
+        let mut newest = self.newest();
+        *newest = newest.max(held);
         Ok(())
     }
 
     /// Takes note of what this process has published.
     pub(crate) fn published(&self, generation: Generation) {
-        // What is newer by now stays.
-        let _ = self.seen((Some(generation.0), Some(generation.0)));
+        let mut newest = self.newest();
+        *newest = newest.max(State { number: generation.0, current: generation.0 });
     }
 
     /// The largest number that is known.
     pub(crate) fn largest(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).number
+        self.newest().number
+    }
+
+    fn newest(&self) -> MutexGuard<'_, State> {
+        // A number is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,15 +89,26 @@ mod tests {
     #[test]
     fn an_older_pointer_is_a_rollback_only_beside_a_larger_number() {
         let standing = Standing::default();
-        assert!(standing.seen((None, None)).is_ok());
-        assert!(standing.seen((Some(5), Some(5))).is_ok());
-        assert!(standing.seen((Some(9), Some(9))).is_ok());
-        assert!(standing.seen((Some(5), Some(5))).is_err(), "an older copy");
-        assert!(standing.seen((Some(5), Some(9))).is_err(), "a pointer that was moved back by hand");
-        assert!(standing.seen((Some(5), Some(12))).is_ok(), "a rollback");
-        assert!(standing.seen((Some(9), Some(9))).is_err(), "a replica that has not heard of the rollback");
-        assert!(standing.seen((None, None)).is_ok(), "an empty store is noticed elsewhere");
+        let seen = |current, published| standing.seen((current, published), standing.until_now());
+        assert!(seen(None, None).is_ok());
+        assert!(seen(Some(5), Some(5)).is_ok());
+        assert!(seen(Some(9), Some(9)).is_ok());
+        assert!(seen(Some(5), Some(5)).is_err(), "an older copy");
+        assert!(seen(Some(5), Some(9)).is_err(), "a pointer that was moved back by hand");
+        assert!(seen(Some(5), Some(12)).is_ok(), "a rollback");
+        assert!(seen(Some(9), Some(9)).is_err(), "a replica that has not heard of the rollback");
+        assert!(seen(None, None).is_ok(), "an empty store is noticed elsewhere");
         assert_eq!(standing.largest(), 12);
-        assert!(standing.seen((Some(13), Some(13))).is_ok());
+        assert!(seen(Some(13), Some(13)).is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_is_no_sign_of_a_loss() {
+        let standing = Standing::default();
+        let before = standing.until_now();
+        standing.published(Generation(9));
+        assert!(standing.seen((Some(5), Some(5)), before).is_ok());
+        assert_eq!(standing.largest(), 9);
+        assert!(standing.seen((Some(5), Some(5)), standing.until_now()).is_err());
     }
 }

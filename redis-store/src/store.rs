@@ -145,8 +145,9 @@ impl Inner {
 
     async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
         let what = format!("reading {}", self.keys.current());
+        let before = self.standing.until_now();
         let pointer: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
-        if self.standing.seen(pointer).is_err() {
+        if self.standing.seen(pointer, before).is_err() {
             // It is older than what readers have: the same content has to be published again.
             return Ok(None);
         }

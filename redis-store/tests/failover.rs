@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proxy::Proxy;
-use redis_store::{RedisStore, Servers, Settings, testing::RedisServer};
+use redis_store::{Access, RedisStore, Servers, Settings, testing::RedisServer};
 use shared::{AnswerError, Damage, Digest, Generation, PredictionStore};
 use snapshots::{SOON, publish, seen, settings, snapshot, store, until};
 use tokio::time::Instant;
@@ -79,6 +79,26 @@ async fn after_a_failover_an_address_that_leads_to_the_new_primary_is_asked_agai
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(replica.cli(&["GET", "{cripto}:current"]), generation.to_string());
     seen(&writer, |following| following.generation == Some(generation)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_hears_when_its_server_takes_no_writes_and_when_it_does_again() {
+    let server = RedisServer::start();
+    let (writer, reader) = (
+        RedisStore::connect(settings_of(&server.url())).await,
+        RedisStore::connect(Settings { access: Access::Read, ..settings_of(&server.url()) }).await,
+    );
+    publish(&writer, 28, 1.5).await;
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    seen(&writer, |following| following.unreachable_since.is_some()).await;
+    let error = writer.next_generation().await.unwrap_err().to_string();
+    assert!(error.contains("primary"), "{error}");
+    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    let begun = Instant::now();
+    seen(&writer, |following| following.unreachable_since.is_none()).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let newer = publish(&writer, 28, 2.5).await;
+    seen(&reader, |following| following.generation == Some(newer.generation)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,7 +322,8 @@ impl<'a> Moving<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn generations_are_published_and_read_while_the_slot_of_the_pointer_moves() {
     let nodes = RedisServer::cluster(3);
-    let store = Arc::new(store(&nodes[0]).await);
+    let poll = Duration::from_millis(200);
+    let store = Arc::new(RedisStore::connect(Settings { poll, ..settings(&nodes[0]) }).await);
     publish(&store, 28, 1.5).await;
     let moving = Moving::begin(&nodes, "{cripto}:current");
     publish(&store, 28, 2.5).await;
@@ -310,13 +331,15 @@ async fn generations_are_published_and_read_while_the_slot_of_the_pointer_moves(
     assert!(keys.len() >= 6, "{keys:?}");
     let (some, rest) = keys.split_at(3);
     some.iter().for_each(|key| moving.move_key(key));
-    // Between the nodes nothing can be published. Who tries goes on trying.
+    // Between the nodes nothing can be published. Who tries goes on trying, and hears when it can be done again.
+    seen(&store, |following| following.unreachable_since.is_some()).await;
     let publication = tokio::spawn({
         let store = Arc::clone(&store);
         async move { published_after(&store, 3.5).await }
     });
     rest.iter().for_each(|key| moving.move_key(key));
     publication.await.unwrap();
+    seen(&store, |following| following.unreachable_since.is_none()).await;
     // All keys are at the new node, and the slot is the old one's still.
     let snapshot = publish(&store, 28, 4.5).await;
     store.rollback().await.unwrap();
