@@ -9,9 +9,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::server::{Connection, Server, snapshot};
-
-const SOON: Duration = Duration::from_secs(10);
+use crate::{
+    SOON,
+    reload::Gate,
+    server::{Connection, Server, snapshot},
+    until,
+};
 
 #[tokio::test]
 async fn a_connection_on_which_nothing_happens_is_closed() {
@@ -28,11 +31,19 @@ async fn a_connection_on_which_nothing_happens_is_closed() {
         assert!(begun.elapsed() >= idle / 2, "closed at once after {sent:?}");
         assert_eq!(received.starts_with(b"HTTP/1.1 200 OK"), sent.ends_with("\r\n\r\n"), "{sent:?}");
     }
-    // One that goes on asking stays.
+}
+
+#[tokio::test]
+async fn a_connection_on_which_requests_are_made_stays() {
+    // So long that no busy machine lets as much time pass between two requests.
+    let idle = Duration::from_secs(4);
+    let settings = Settings { idle, reload_wait: idle, ..Settings::default() };
+    let server = Server::start(|_| None, settings).await;
+    let begun = Instant::now();
     let mut connection = Connection::open(server.address).await;
-    for _ in 0..12 {
-        tokio::time::sleep(idle / 4).await;
+    while begun.elapsed() < 2 * idle {
         assert_eq!(connection.send("GET", "/health/live", &[]).await.status, StatusCode::OK);
+        tokio::time::sleep(idle / 20).await;
     }
 }
 
@@ -45,6 +56,7 @@ async fn connections_beyond_the_bound_wait_their_turn() {
     }
     let third = server.get("/health/live");
     tokio::pin!(third);
+    // A slow machine may overlook an answer, and never invents one.
     assert!(timeout(Duration::from_millis(200), &mut third).await.is_err(), "three of two connections");
     drop(open);
     assert_eq!(timeout(SOON, third).await.unwrap().status, StatusCode::OK);
@@ -64,26 +76,18 @@ async fn a_head_without_end_is_refused() {
     assert!(timeout(SOON, flood).await.unwrap().is_err(), "five megabytes of headers were read");
 }
 
-struct Slow;
-
-#[async_trait]
-impl Reload for Slow {
-    async fn reload(&self) -> Result<(), ReloadError> {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn shutdown_answers_what_was_asked_and_then_ends() {
-    let server = Server::start(|_| Some(Arc::new(Slow)), Settings::default()).await;
+    let gate = Arc::new(Gate::closed());
+    let server = Server::start(|_| Some(Arc::clone(&gate) as _), Settings::default()).await;
     let address = server.address;
     let mut idle = Connection::open(address).await;
     idle.send("GET", "/health/live", &[]).await;
     let in_progress =
         tokio::spawn(async move { Connection::open(address).await.send("GET", "/reload", &[]).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.reached().await;
     server.shutdown.send(()).unwrap();
+    gate.open();
     timeout(SOON, server.ended).await.unwrap().unwrap();
     assert_eq!(in_progress.await.unwrap().status, StatusCode::OK);
     assert!(TcpStream::connect(address).await.is_err(), "still listening");
@@ -92,14 +96,14 @@ async fn shutdown_answers_what_was_asked_and_then_ends() {
 #[tokio::test]
 async fn shutdown_waits_no_longer_than_it_was_told() {
     let settings = Settings { drain: Duration::from_millis(50), ..Settings::default() };
-    let server = Server::start(|_| Some(Arc::new(Slow)), settings).await;
+    // It stays closed, so that the answer never comes.
+    let gate = Arc::new(Gate::closed());
+    let server = Server::start(|_| Some(Arc::clone(&gate) as _), settings).await;
     let address = server.address;
     tokio::spawn(async move { Connection::open(address).await.send("GET", "/reload", &[]).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let begun = Instant::now();
+    gate.reached().await;
     server.shutdown.send(()).unwrap();
     timeout(SOON, server.ended).await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(190), "waited {:?}", begun.elapsed());
 }
 
 /// The status line of what is answered to bytes, and all of it.
@@ -223,12 +227,7 @@ async fn a_long_answer_that_is_no_longer_read_is_cut_off() {
     assert!(received > 0);
     // Nothing is read until the server has closed the connection.
     let client = stream.local_addr().unwrap();
-    let closed = async {
-        while is_established(server.address, client) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(SOON, closed).await.unwrap();
+    until("the server closes it", async || !is_established(server.address, client)).await;
     while let Ok(read @ 1..) = stream.read(&mut piece).await {
         received += read;
     }

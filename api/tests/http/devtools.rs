@@ -163,6 +163,7 @@ impl Page {
                 self.value("document.body.innerText").await,
                 self.complaints
             );
+            // A pause between two looks; nothing depends on its length.
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use crate::server::{Connection, Server, snapshot};
-
-const SOON: Duration = Duration::from_secs(10);
+use crate::{
+    SOON,
+    server::{Connection, Server, snapshot},
+    until,
+};
 
 struct Listener {
     lines: Lines<BufReader<OwnedReadHalf>>,
@@ -79,12 +81,8 @@ async fn listeners_beyond_the_bound_are_sent_away_until_one_leaves() {
     let refused = server.get("/eventos").await;
     assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("5")));
     drop(only);
-    let accepted = async {
-        while server.send("HEAD", "/eventos", &[]).await.status != StatusCode::OK {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(SOON, accepted).await.unwrap();
+    until("one is accepted", async || server.send("HEAD", "/eventos", &[]).await.status == StatusCode::OK)
+        .await;
 }
 
 #[tokio::test]

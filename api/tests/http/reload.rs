@@ -12,12 +12,58 @@ use hyper::StatusCode;
 use serde_json::json;
 use shared::{MemoryStore, PredictionStore};
 
-use crate::server::{Server, snapshot};
+use tokio::{sync::watch, time::timeout};
 
-/// Publishes one generation more each time, after a while; or fails.
+use crate::{
+    SOON,
+    metrics::value,
+    server::{Server, snapshot},
+    until,
+};
+
+/// A reload that waits until the test lets it go on.
+pub(crate) struct Gate {
+    is_open: watch::Sender<bool>,
+    reached: watch::Sender<u64>,
+}
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self { is_open: watch::Sender::new(false), reached: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+
+    /// Waits until a reload has begun.
+    pub(crate) async fn reached(&self) {
+        timeout(SOON, self.reached.subscribe().wait_for(|reached| *reached > 0)).await.unwrap().unwrap();
+    }
+
+    async fn pass(&self) {
+        self.reached.send_modify(|reached| *reached += 1);
+        self.is_open.subscribe().wait_for(|is_open| *is_open).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Reload for Gate {
+    async fn reload(&self) -> Result<(), ReloadError> {
+        self.pass().await;
+        Ok(())
+    }
+}
+
+/// How many callers have asked this process for a reload.
+pub(crate) async fn asked(server: &Server) -> f64 {
+    value(&server.get("/metrics").await, "cripto_reloads_asked_total").unwrap_or(0.0)
+}
+
+/// Publishes one generation more each time it may pass the gate; or fails.
 struct Reloading {
     store: Arc<MemoryStore>,
-    takes: Duration,
+    gate: Gate,
     runs: AtomicU64,
     fails: bool,
 }
@@ -26,7 +72,7 @@ struct Reloading {
 impl Reload for Reloading {
     async fn reload(&self) -> Result<(), ReloadError> {
         self.runs.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(self.takes).await;
+        self.gate.pass().await;
         if self.fails {
             let source: Arc<dyn std::error::Error + Send + Sync> =
                 Arc::new(std::io::Error::other("/a/secret/path"));
@@ -39,11 +85,11 @@ impl Reload for Reloading {
     }
 }
 
-async fn start(takes: Duration, fails: bool, reload_wait: Duration) -> (Arc<Server>, Arc<Reloading>) {
+async fn start(fails: bool, reload_wait: Duration) -> (Arc<Server>, Arc<Reloading>) {
     let mut reloading = None;
     let server = Server::start(
         |store| {
-            let reload = Arc::new(Reloading { store, takes, runs: AtomicU64::new(0), fails });
+            let reload = Arc::new(Reloading { store, gate: Gate::closed(), runs: AtomicU64::new(0), fails });
             reloading = Some(Arc::clone(&reload));
             Some(reload)
         },
@@ -55,7 +101,8 @@ async fn start(takes: Duration, fails: bool, reload_wait: Duration) -> (Arc<Serv
 
 #[tokio::test]
 async fn the_answer_comes_after_the_reload_and_what_it_brought_is_served_then() {
-    let (server, _) = start(Duration::from_millis(10), false, Duration::from_secs(30)).await;
+    let (server, reloading) = start(false, SOON).await;
+    reloading.gate.open();
     for generation in 1..=20 {
         let answer = server.get("/reload").await;
         assert_eq!(
@@ -69,13 +116,16 @@ async fn the_answer_comes_after_the_reload_and_what_it_brought_is_served_then() 
 
 #[tokio::test]
 async fn those_who_ask_together_are_served_together() {
-    let (server, reloading) = start(Duration::from_millis(200), false, Duration::from_secs(30)).await;
+    let (server, reloading) = start(false, SOON).await;
+    let before = asked(&server).await;
     let callers: Vec<_> = (0..20)
         .map(|_| {
             let server = Arc::clone(&server);
             tokio::spawn(async move { server.get("/reload").await.status })
         })
         .collect();
+    until("all have asked", async || asked(&server).await >= before + 20.0).await;
+    reloading.gate.open();
     for caller in callers {
         assert_eq!(caller.await.unwrap(), StatusCode::OK);
     }
@@ -85,19 +135,19 @@ async fn those_who_ask_together_are_served_together() {
 
 #[tokio::test]
 async fn a_reload_that_takes_long_goes_on_without_the_one_who_asked() {
-    let (server, _) = start(Duration::from_millis(300), false, Duration::from_millis(20)).await;
+    let (server, reloading) = start(false, Duration::from_millis(20)).await;
     let answer = server.get("/reload").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     assert_eq!(answer.json(), json!({"message": "A recarga continua; veja o resultado em /models"}));
     assert_eq!(server.get("/symbol/BTC").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    while server.get("/health").await.status != StatusCode::OK {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    reloading.gate.open();
+    until("it is served", async || server.get("/health").await.status == StatusCode::OK).await;
 }
 
 #[tokio::test]
 async fn a_reload_that_fails_says_why_without_internals_and_takes_nothing_away() {
-    let (server, _) = start(Duration::ZERO, true, Duration::from_secs(30)).await;
+    let (server, reloading) = start(true, SOON).await;
+    reloading.gate.open();
     server.publish(snapshot(1)).await;
     let answer = server.get("/reload").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -113,8 +163,9 @@ async fn where_a_token_is_configured_a_reload_demands_it() {
     let settings = Settings { reload_token: Some("s3cret".parse().unwrap()), ..Settings::default() };
     let server = Server::start(
         |store| {
-            let runs = AtomicU64::new(0);
-            Some(Arc::new(Reloading { store, takes: Duration::ZERO, runs, fails: false }))
+            let gate = Gate::closed();
+            gate.open();
+            Some(Arc::new(Reloading { store, gate, runs: AtomicU64::new(0), fails: false }))
         },
         settings,
     )

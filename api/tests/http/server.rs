@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::documented;
+use crate::{SOON, documented};
 
 pub(crate) const TIMESTAMP: &str = "2025-07-29T21:30:00Z";
 
@@ -95,10 +95,11 @@ impl<Store: PredictionStore> Server<Store> {
                 if so(&answer.json()) {
                     return answer;
                 }
+                // A pause between two looks; nothing depends on its length.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(30), look).await;
+        let in_time = tokio::time::timeout(SOON, look).await;
         match in_time {
             Ok(answer) => answer,
             Err(_) => panic!("/health is not so: {}", self.get("/health").await.text()),

@@ -71,6 +71,7 @@ impl Distant {
     async fn reach(&self) -> Result<(), StoreError> {
         let delay = *self.delay.lock().unwrap();
         if !delay.is_zero() {
+            // The store itself is slow.
             tokio::time::sleep(delay).await;
         }
         if self.following.borrow().unreachable_since.is_some() {

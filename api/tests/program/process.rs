@@ -100,6 +100,7 @@ impl Api {
                 if so(&answer.json()) {
                     return answer;
                 }
+                // A pause between two looks; nothing depends on its length.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

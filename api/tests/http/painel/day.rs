@@ -123,6 +123,7 @@ async fn a_page_in_the_background_holds_no_connection_and_catches_up_when_it_is_
     page.until(LIVE).await;
     page.hide(true).await;
     server.publish(many(2, 11)).await;
+    // Time for what must not happen. A slow machine may overlook it, and never invents it.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(page.value(&serves(1)).await, true);
     page.hide(false).await;
