@@ -15,13 +15,23 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long something may take that takes a moment.
-const SOON: Duration = Duration::from_secs(30);
-
 const VERSION: &str = "20250729-2130";
 const LIN: &str = "models/regressor_lin_20250729-2130.joblib";
 const GBR: &str = "models/regressor_gbr_20250729-2130.joblib";
 const TABLE: &str = "features/cripto_features_20250729.parquet";
+
+/// Longer than anything takes here, also on a busy machine. A test that waits so long has failed.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < SOON, "not within {SOON:?}: {what}");
+        // A pause between two looks; nothing depends on its length.
+        sleep(Duration::from_millis(5));
+    }
+}
 
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample")
@@ -50,7 +60,7 @@ impl Cripto {
     /// Started by a command, on a bucket that is somewhere in a folder; ready to answer.
     fn start_by(command: Command, bucket: TempDir, path: &Path, arguments: &[&str]) -> Self {
         let cripto = Self::started(command, bucket, path, arguments);
-        cripto.within_a_second("the first predictions", |cripto| cripto.get("/health").0 == 200);
+        cripto.soon("the first predictions", |cripto| cripto.get("/health").0 == 200);
         cripto
     }
 
@@ -76,7 +86,7 @@ impl Cripto {
 
     fn get(&self, path: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -103,17 +113,9 @@ impl Cripto {
         fs::write(self.path(key), content).unwrap();
     }
 
-    /// Waits until something holds, which must be within a second from now.
-    fn within_a_second(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        self.within(Duration::from_secs(1), what, holds);
-    }
-
-    fn within(&self, time: Duration, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < time, "{what}: not within {time:?}");
-            sleep(Duration::from_millis(5));
-        }
+    /// Waits until something holds.
+    fn soon(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        until(what, || holds(self));
     }
 
     /// The reason why `/models` lists a key as rejected.
@@ -189,7 +191,7 @@ fn every_answer_is_scikit_learns() {
 }
 
 #[test]
-fn a_new_model_is_served_within_a_second_and_its_removal_rolls_back() {
+fn a_new_model_is_served_and_its_removal_rolls_back() {
     let cripto = Cripto::start();
     let before = cripto.ok("/symbol/BTC");
     let gbr = fs::read(cripto.path(GBR)).unwrap();
@@ -197,19 +199,27 @@ fn a_new_model_is_served_within_a_second_and_its_removal_rolls_back() {
 
     // In pieces, as a slow writer would; it must not be noticed before the last of them.
     let mut file = fs::File::create(cripto.path(newer)).unwrap();
+    let mut is_steady = true;
     for piece in gbr.chunks(gbr.len() / 6) {
+        let written = Instant::now();
         file.write_all(piece).unwrap();
-        assert_eq!(cripto.version("regressor_lin"), VERSION);
-        assert_eq!(cripto.reason(newer), None, "half a file was read");
+        let (version, reason) = (cripto.version("regressor_lin"), cripto.reason(newer));
+        // After 200 ms without a write a file is taken for complete. From then on half of it may be read.
+        is_steady &= written.elapsed() < Duration::from_millis(150);
+        if is_steady {
+            assert_eq!(version, VERSION);
+            assert_eq!(reason, None, "half a file was read");
+        }
         sleep(Duration::from_millis(80));
+        is_steady &= written.elapsed() < Duration::from_millis(190);
     }
-    cripto.within_a_second("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+    cripto.soon("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
     let after = cripto.ok("/symbol/BTC");
     assert_eq!(after["modelos"]["regressor_lin"]["predicao"], before["modelos"]["regressor_gbr"]["predicao"]);
     assert_eq!(after["modelos"]["regressor_rf"], before["modelos"]["regressor_rf"]);
 
     fs::remove_file(cripto.path(newer)).unwrap();
-    cripto.within_a_second("the version before", |cripto| cripto.version("regressor_lin") == VERSION);
+    cripto.soon("the version before", |cripto| cripto.version("regressor_lin") == VERSION);
     assert_eq!(cripto.ok("/symbol/BTC")["modelos"], before["modelos"]);
 }
 
@@ -218,10 +228,11 @@ fn what_is_renamed_into_place_is_served_at_once() {
     let cripto = Cripto::start();
     let part = cripto.path("models/regressor_lin_20991231-2359.joblib.part");
     fs::write(&part, fs::read(cripto.path(LIN)).unwrap()).unwrap();
+    // Time for what must not happen. A slow machine may overlook it, and never invents it.
     sleep(Duration::from_millis(500));
     assert_eq!(cripto.version("regressor_lin"), VERSION);
     fs::rename(&part, part.with_extension("")).unwrap();
-    cripto.within_a_second("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+    cripto.soon("the new version", |cripto| cripto.version("regressor_lin") == "20991231-2359");
 }
 
 #[test]
@@ -240,7 +251,7 @@ fn what_is_broken_changes_nothing_and_says_why() {
     ];
     for (key, content) in broken {
         cripto.put(key, content);
-        cripto.within_a_second(key, |cripto| cripto.reason(key).is_some());
+        cripto.soon(key, |cripto| cripto.reason(key).is_some());
         let models = |answer: &Value| answer["modelos"].clone();
         assert_eq!(models(&cripto.ok("/symbol/BTC")), models(&before), "{key}");
     }
@@ -251,7 +262,7 @@ fn what_is_broken_changes_nothing_and_says_why() {
 
     // And when it is repaired, it is served, and the complaint is gone.
     cripto.put("models/regressor_lin_20991231-2359.joblib", &lin);
-    cripto.within_a_second("repaired", |cripto| cripto.version("regressor_lin") == "20991231-2359");
+    cripto.soon("repaired", |cripto| cripto.version("regressor_lin") == "20991231-2359");
     assert_eq!(cripto.reason("models/regressor_lin_20991231-2359.joblib"), None);
 }
 
@@ -301,8 +312,7 @@ fn a_bucket_that_is_a_link_is_followed_wherever_it_leads() {
     for minute in ["0002", "0003"] {
         publish(minute);
         let version = format!("20991231-{minute}");
-        cripto
-            .within(SOON, "the new work tree", |cripto| cripto.version("regressor_lin") == version.as_str());
+        cripto.soon("the new work tree", |cripto| cripto.version("regressor_lin") == version.as_str());
         assert_eq!(cripto.ok("/reload")["total_models"], 5);
     }
 }
@@ -349,11 +359,11 @@ fn an_empty_bucket_is_not_ready_until_it_is_filled() {
     for folder in ["models", "features"] {
         fs::remove_dir_all(cripto.path(folder)).unwrap();
     }
-    cripto.within_a_second("emptied", |cripto| cripto.get("/health").0 == 503);
+    cripto.soon("emptied", |cripto| cripto.get("/health").0 == 503);
     copy(&sample().join("bucket"), cripto.bucket.path());
-    cripto.within_a_second("filled", |cripto| cripto.get("/health").0 == 200);
+    cripto.soon("filled", |cripto| cripto.get("/health").0 == 200);
     // Files may be found in two steps; in the end all are.
-    cripto.within_a_second("complete", |cripto| cripto.ok("/symbol/BTC")["total_modelos"] == 5);
+    cripto.soon("complete", |cripto| cripto.ok("/symbol/BTC")["total_modelos"] == 5);
 }
 
 #[cfg(unix)]
@@ -362,14 +372,12 @@ fn it_stops_when_it_is_asked_to() {
     let mut cripto = Cripto::start();
     let killed = Command::new("kill").arg(cripto.process.id().to_string()).status().unwrap();
     assert!(killed.success());
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = cripto.process.try_wait().unwrap() {
-            break status;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(5), "it did not stop");
-        sleep(Duration::from_millis(10));
-    };
+    let mut status = None;
+    until("it stops", || {
+        status = cripto.process.try_wait().unwrap();
+        status.is_some()
+    });
+    let status = status.unwrap();
     assert!(status.success(), "{status}");
 }
 
@@ -493,7 +501,7 @@ fn candles_become_features_models_and_answers_without_python() {
         comparison["ate"].as_str().is_some_and(|day| day >= "2025-07-29").then_some(comparison)
     };
     let all_are_there = |cripto: &Cripto| NAMES.iter().all(|name| compared(cripto, name).is_some());
-    cripto.within(Duration::from_secs(60), "models trained on the new day", all_are_there);
+    cripto.soon("models trained on the new day", all_are_there);
 
     let answer = cripto.ok("/symbol/BTC");
     assert_eq!((&answer["dados_ate"], &answer["total_modelos"]), (&"2025-07-30".into(), &5.into()));

@@ -6,17 +6,17 @@ use std::{
     io::{Read, Write},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use scorer::{FolderStore, FolderWatch};
 use shared::{Change, EventSource, ObjectStore, PredictionStore, conformance};
 use tempfile::TempDir;
 
-use crate::world::FolderBucket;
+use crate::{SOON, world::FolderBucket};
 
-/// How long something may take that takes a moment.
-const SOON: Duration = Duration::from_secs(30);
+/// Without a notification a change is found after five seconds.
+const NOTIFIED: Duration = Duration::from_secs(4);
 
 /// Publishes a folder by pointing a link to it.
 trait Publisher {
@@ -224,40 +224,53 @@ async fn the_folder_behaves_as_an_event_source() {
 }
 
 #[tokio::test]
-async fn a_change_is_given_within_a_second_of_the_last_write_and_not_before_it() {
-    let bucket = FolderBucket::empty();
-    fs::create_dir_all(bucket.path().join("models")).unwrap();
-    let mut watch = FolderWatch::start(bucket.store()).await.unwrap();
-    let path = bucket.path().join("models/regressor_rf_20250729-2130.joblib");
-    let writer = std::thread::spawn(move || {
-        let mut file = fs::File::create(path).unwrap();
-        for _ in 0..10 {
-            file.write_all(&[0; 1000]).unwrap();
-            std::thread::sleep(Duration::from_millis(60));
+async fn a_change_is_given_soon_after_the_last_write_and_not_before_it() {
+    loop {
+        let bucket = FolderBucket::empty();
+        fs::create_dir_all(bucket.path().join("models")).unwrap();
+        let mut watch = FolderWatch::start(bucket.store()).await.unwrap();
+        let path = bucket.path().join("models/regressor_rf_20250729-2130.joblib");
+        let writer = std::thread::spawn(move || {
+            let mut file = fs::File::create(path).unwrap();
+            let mut written = Instant::now();
+            let mut longest = Duration::ZERO;
+            for _ in 0..10 {
+                file.write_all(&[0; 1000]).unwrap();
+                longest = longest.max(written.elapsed());
+                written = Instant::now();
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            file.write_all(&[1]).unwrap();
+            (longest.max(written.elapsed()), Instant::now())
+        });
+        let batch = watch.receive().await.unwrap();
+        let given = Instant::now();
+        let (longest, last_write) = writer.join().unwrap();
+        // A machine that stalls the writer makes the file quiet. Then the attempt proves nothing.
+        if longest < Duration::from_millis(150) {
+            let key = "models/regressor_rf_20250729-2130.joblib".to_owned();
+            assert_eq!(batch.changes, [Change::Object(key)]);
+            let delay = given.checked_duration_since(last_write).expect("given while it was written");
+            assert!(delay < NOTIFIED, "{delay:?}");
+            break;
         }
-        file.write_all(&[1]).unwrap();
-        Instant::now()
-    });
-    let batch = watch.receive().await.unwrap();
-    let given = Instant::now();
-    let last_write = writer.join().unwrap();
-    assert_eq!(batch.changes, [Change::Object("models/regressor_rf_20250729-2130.joblib".to_owned())]);
-    let delay = given.checked_duration_since(last_write).expect("given while it was written");
-    assert!(delay < Duration::from_secs(1), "{delay:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_file_that_is_renamed_into_place_is_given_at_once() {
     let bucket = FolderBucket::empty();
     bucket.write("models/regressor_rf.joblib.part", b"content");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It was written long ago, so that nothing has to become quiet.
+    let part = fs::File::options().write(true).open(bucket.path().join("models/regressor_rf.joblib.part"));
+    part.unwrap().set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
     let mut watch = FolderWatch::start(bucket.store()).await.unwrap();
     let folder = bucket.path().join("models");
     let begun = Instant::now();
     fs::rename(folder.join("regressor_rf.joblib.part"), folder.join("regressor_rf.joblib")).unwrap();
     let batch = watch.receive().await.unwrap();
     assert_eq!(batch.changes, [Change::Object("models/regressor_rf.joblib".to_owned())]);
-    assert!(begun.elapsed() < Duration::from_millis(150), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < NOTIFIED, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -268,6 +281,7 @@ async fn temporary_files_are_no_change() {
     for name in ["regressor_rf.joblib.part", "regressor_rf.joblib.1a2B3c4D", "_SUCCESS", "._SUCCESS.crc"] {
         bucket.write(&format!("models/{name}"), b"content");
     }
+    // A slow machine may overlook a change, and never invents one.
     let nothing = tokio::time::timeout(Duration::from_millis(800), watch.receive()).await;
     assert!(nothing.is_err());
 }

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,7 +17,7 @@ use shared::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::world::FolderBucket;
+use crate::{SOON, until, world::FolderBucket};
 
 /// A folder that writes down what is opened, and fails when it is told to.
 struct Moody {
@@ -201,7 +200,7 @@ async fn published(store: &MemoryStore, holds: impl Fn(&Summary) -> bool) {
             watch.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
+    tokio::time::timeout(SOON, wait).await.unwrap();
 }
 
 #[tokio::test]
@@ -233,28 +232,16 @@ async fn a_change_is_acknowledged_when_its_effect_is_published_and_released_at_t
             && snapshot.models.iter().any(|model| model.version.as_str() == "20250801-0000")
     })
     .await;
-    let acknowledged = async {
-        while fates.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), acknowledged).await.unwrap();
+    until("its fate", async || !fates.lock().unwrap().is_empty()).await;
     assert_eq!(fates.lock().unwrap().pop_front(), Some("acknowledged"));
 
     // Who asks for a reload is told of its outcome, even if it changes nothing.
     let request: RequestId = "a-1".parse().unwrap();
     send.send(Change::Requested(request.clone())).await.unwrap();
-    let told = async {
-        while reports.report_of(&request).await.unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+    until("a report", async || reports.report_of(&request).await.unwrap().is_some()).await;
     let generation = store.current().await.unwrap().unwrap().generation;
     assert_eq!(reports.report_of(&request).await.unwrap(), Some(ReloadReport::Done(generation)));
-    while fates.lock().unwrap().pop_front() != Some("acknowledged") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("its fate", async || fates.lock().unwrap().pop_front() == Some("acknowledged")).await;
 
     // What cannot be handled before the end is for the next process.
     moody.refusals.store(1000, Ordering::SeqCst);

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a test's own means is a failure")]
 
+use std::time::Duration;
+
 mod cli;
 mod engine;
 mod features;
@@ -14,3 +16,17 @@ mod retrain;
 mod tables;
 mod terminal;
 mod world;
+
+/// Longer than anything takes here, also on a busy machine. A test that waits so long has failed.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            // A pause between two looks; nothing depends on its length.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, waiting).await.is_ok(), "not within {SOON:?}: {what}");
+}

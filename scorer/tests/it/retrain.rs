@@ -15,7 +15,10 @@ use scorer::{
 use shared::{Comparison, MemoryStore, ModelName, ModelSummary, ModelVersion, Outcome, PredictionStore};
 use tokio::{sync::oneshot, time::sleep};
 
-use crate::world::{FolderBucket, SAMPLE_TABLE, SAMPLE_VERSION, sample_bucket};
+use crate::{
+    until,
+    world::{FolderBucket, SAMPLE_TABLE, SAMPLE_VERSION, sample_bucket},
+};
 
 /// A forest that is fitted in a moment.
 const SMALL_FOREST: &str = r#"
@@ -322,13 +325,7 @@ impl Followed {
     }
 
     async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
-        for _ in 0..600 {
-            if holds(self).await {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{what}: not within 30 seconds; {:?}", self.keys());
+        until(&format!("{what}; {:?}", self.keys()), async || holds(self).await).await;
     }
 
     fn keys(&self) -> Vec<String> {
@@ -353,6 +350,9 @@ impl Followed {
         self.task.await.unwrap();
     }
 }
+
+/// Time for what must not happen. A slow machine may overlook it, and never invents it.
+const NOTHING_MORE: Duration = Duration::from_millis(1500);
 
 const ON_FEATURES: &str = "[regressor_lin]\npolicy = \"on-features\"\n";
 
@@ -380,7 +380,7 @@ async fn another_day_of_candles_comes_back_as_a_model_with_its_comparison() {
     // Others are left alone, and the same data again are no reason to begin again.
     assert_eq!(followed.model("regressor_gbr").await.version.as_str(), SAMPLE_VERSION);
     followed.bucket.write("raw.csv", (a_day_later() + "\n").as_bytes());
-    sleep(Duration::from_millis(1500)).await;
+    sleep(NOTHING_MORE).await;
     assert_eq!((followed.comparisons(), followed.model("regressor_lin").await), (2, second));
     followed.end().await;
 }
@@ -406,7 +406,7 @@ async fn a_challenger_that_loses_is_not_repeated_after_a_restart() {
     let configuration = Configuration::from_toml(&losing).unwrap();
     let retrainer = Retrainer::new(Arc::clone(&again), Arc::new(followed.bucket.store()), configuration);
     again.reload().await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(1500), retrainer.run()).await.is_err());
+    assert!(tokio::time::timeout(NOTHING_MORE, retrainer.run()).await.is_err());
     assert_eq!(followed.comparisons(), 2);
     followed.end().await;
 }
@@ -426,7 +426,7 @@ async fn candles_that_lost_their_past_replace_no_model() {
     let is_there =
         async |followed: &Followed| followed.model("regressor_lin").await.data_until == Some(newest);
     followed.until("the new day", is_there).await;
-    sleep(Duration::from_millis(1500)).await;
+    sleep(NOTHING_MORE).await;
     assert_eq!((followed.comparisons(), followed.model("regressor_lin").await.version), (1, first.version));
     followed.end().await;
 }
@@ -449,7 +449,7 @@ async fn the_policy_never_does_nothing() {
         let is_there =
             async |followed: &Followed| followed.model("regressor_lin").await.data_until == Some(day);
         followed.until("the new day", is_there).await;
-        sleep(Duration::from_millis(700)).await;
+        sleep(NOTHING_MORE / 2).await;
         assert_eq!(followed.keys(), before, "{configuration:?}");
         followed.end().await;
     }
@@ -474,12 +474,11 @@ async fn features_that_are_written_back_change_nothing_that_is_served() {
     followed.until("the copy", async |followed| latest(followed) == written).await;
 
     // The table says what the candles say, so that it makes no generation of its own.
-    sleep(Duration::from_millis(500)).await;
     let generation = followed.store.current().await.unwrap().unwrap().generation;
     let times =
         |followed: &Followed| fs::metadata(followed.bucket.path().join(&second)).unwrap().modified().unwrap();
     let before = times(&followed);
-    sleep(Duration::from_millis(1500)).await;
+    sleep(NOTHING_MORE).await;
     assert_eq!(followed.store.current().await.unwrap().unwrap().generation, generation);
     assert_eq!(times(&followed), before);
     let (engine, _) = followed.bucket.engine();

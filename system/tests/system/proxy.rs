@@ -75,8 +75,7 @@ impl Proxy {
     /// Waits until the fault has struck.
     pub(crate) fn wait_until_struck(&self) {
         let (_, told) = &*self.rules;
-        let waited =
-            told.wait_timeout_while(self.rules(), Duration::from_secs(30), |rules| rules.struck == 0);
+        let waited = told.wait_timeout_while(self.rules(), crate::process::SOON, |rules| rules.struck == 0);
         assert!(!waited.unwrap().1.timed_out(), "the fault did not strike");
     }
 
@@ -176,6 +175,7 @@ fn pass_answers(mut server: TcpStream, mut client: TcpStream, fault: &Mutex<Opti
             _ => length,
         };
         if let Some(pause) = rest {
+            // The fault itself: the answer comes late.
             thread::sleep(pause);
         }
         if client.write_all(&buffer[..length]).is_err() {
