@@ -49,7 +49,7 @@ fn the_exit_code_tells_done_from_failed_from_wrong_and_the_reason_what_to_do() {
         (&[&["score", "--bucket", sample]], 0, ""),
         (&[&["inspect", &model]], 0, ""),
         (&[&["--version"]], 0, ""),
-        (&[&["score", "--bucket", "no/such"]], 1, "tip: a bucket is a folder"),
+        (&[&["score", "--bucket", "no/such"]], 1, "tip: there is no such folder"),
         (&[&["score", "--bucket", empty]], 1, "tip: a model is models/"),
         (&[&["score", "--bucket", sample, "--ativo", "XYZ"]], 1, "tip: there are 8 assets: ADA, BTC"),
         (&[&["inspect", "no/such"]], 1, r#""no/such" cannot be opened: No such file"#),
