@@ -67,6 +67,8 @@ pub(crate) enum Trouble {
     Unreadable(Timestamp),
     /// The store holds nothing any more.
     Emptied(Timestamp),
+    /// The store holds an older generation than the one that is served.
+    Behind(Timestamp),
 }
 
 /// `GET /health`.
@@ -234,7 +236,8 @@ impl Waiting {
 
 impl Trouble {
     fn since(self) -> Timestamp {
-        let (Self::Unreachable(since) | Self::Unreadable(since) | Self::Emptied(since)) = self;
+        let (Self::Unreachable(since) | Self::Unreadable(since) | Self::Emptied(since) | Self::Behind(since)) =
+            self;
         since
     }
 
@@ -244,6 +247,7 @@ impl Trouble {
             Self::Unreachable(_) => "sem contato com o armazenamento das previsões",
             Self::Unreadable(_) => "as previsões publicadas não podem ser lidas",
             Self::Emptied(_) => "o armazenamento das previsões está vazio",
+            Self::Behind(_) => "o armazenamento das previsões voltou a um estado mais antigo",
         };
         format!("{trouble} há {seconds} s; as últimas previsões lidas continuam servidas")
     }
@@ -276,7 +280,7 @@ impl Answers {
         let trouble = trouble.filter(|_| summary.is_some());
         let without_contact = match trouble {
             Some(Trouble::Unreachable(since) | Trouble::Unreadable(since)) => Some(since),
-            Some(Trouble::Emptied(_)) | None => None,
+            Some(Trouble::Emptied(_) | Trouble::Behind(_)) | None => None,
         };
         let health = Health {
             status: match (waiting, trouble) {

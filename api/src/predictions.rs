@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use shared::{AnswerError, Asset, Following, PredictionStore, StoreError, Summary};
+use shared::{AnswerError, Asset, Damage, Following, PredictionStore, StoreError, Summary};
 use thiserror::Error;
 use tokio::{
     sync::{self, oneshot, watch},
@@ -299,12 +299,15 @@ impl Predictions {
         let refreshed = self.replace().await;
         if let Err(error) = &refreshed {
             let since = match *self.last_trouble() {
-                Some(Trouble::Unreadable(since)) => Some(since),
+                Some(Trouble::Unreadable(since) | Trouble::Behind(since)) => Some(since),
                 _ => None,
             };
             let known = since.is_some() || self.unreachable_since().is_some();
             GenerationUnreadable { error, known }.emit();
-            *self.last_trouble() = Some(Trouble::Unreadable(since.unwrap_or_else(Timestamp::now)));
+            let since = since.unwrap_or_else(Timestamp::now);
+            let is_behind = self.following.borrow().damage == Some(Damage::Behind);
+            let trouble = if is_behind { Trouble::Behind(since) } else { Trouble::Unreadable(since) };
+            *self.last_trouble() = Some(trouble);
             self.wait(Waiting::StoreUnavailable);
         }
         refreshed

@@ -266,12 +266,6 @@ impl Connections {
         held.epoch == epoch && held.connected.is_some()
     }
 
-    /// Whether requests go to a replica: it was the only server that answered.
-    pub(crate) async fn lead_to_a_replica(&self) -> bool {
-        let held = self.held.lock().await;
-        held.connected.as_ref().is_some_and(|connected| connected.role == Role::Replica)
-    }
-
     /// Drops the connection to a server whose role has changed, and to a replica if there are other servers. The next
     /// request looks for the primary: a replica answers reads however old its data are.
     pub(crate) async fn check_role(&self, within: Duration) {

@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     Permission,
     /// The server reads its data from the disk.
     Loading,
-    /// The server is a replica, or lacks the replicas without which it takes no writes.
+    /// The server takes no writes: it is a replica, lacks replicas, or cannot save its data.
     ReadOnly,
     /// A slot is elsewhere, on its way, or served by nobody.
     Cluster,
@@ -65,7 +65,7 @@ impl Fault {
             "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Permission,
             "LOADING" => Self::Loading,
             // UNBLOCKED: the server became a replica while a request waited.
-            "READONLY" | "MASTERDOWN" | "UNBLOCKED" | "NOREPLICAS" => Self::ReadOnly,
+            "READONLY" | "MASTERDOWN" | "UNBLOCKED" | "NOREPLICAS" | "MISCONF" => Self::ReadOnly,
             "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" => Self::Cluster,
             "OOM" => Self::OutOfMemory,
             // Servers before Redis 7 wrap what a command in a script was refused for: "Error running script …: -OOM …".
@@ -123,7 +123,9 @@ impl Fault {
             Self::Permission => {
                 "; check the password, and grant the user the rights that docs/deploy.md lists"
             }
-            Self::ReadOnly => "; REDIS_URL has to lead to the primary",
+            Self::ReadOnly => {
+                "; the server takes no writes: REDIS_URL has to lead to the primary, and it has to be able to save"
+            }
             _ => "",
         }
     }
@@ -147,6 +149,7 @@ mod tests {
         for (reply, fault) in [
             ("-READONLY You can't write against a read only replica.".to_owned(), Fault::ReadOnly),
             ("-NOREPLICAS Not enough good replicas to write.".to_owned(), Fault::ReadOnly),
+            ("-MISCONF Errors writing to the AOF file".to_owned(), Fault::ReadOnly),
             ("-UNBLOCKED force unblock from blocking operation".to_owned(), Fault::ReadOnly),
             ("-MASTERDOWN Link with MASTER is down".to_owned(), Fault::ReadOnly),
             ("-LOADING Redis is loading the dataset in memory".to_owned(), Fault::Loading),

@@ -112,7 +112,7 @@ impl Follower {
         let before = self.inner.standing.until_now();
         match self.state().await {
             Ok((pointer, incomplete)) => self.heard(pointer, before, incomplete),
-            Err(error) => self.unreachable(&error),
+            Err(error) => return self.unreachable(&error),
         }
         if self.subscription.is_some() && !self.inner.connections.holds(self.epoch).await {
             self.lost("requests go to another connection");
@@ -131,23 +131,11 @@ impl Follower {
         let what = format!("reading {incomplete}");
         let incomplete = connections.ask_within(ANSWER_WITHIN, &what, &get).await?;
         if self.inner.access == Access::Publish {
-            self.writable().await?;
+            // A publisher waits for the moment at which a publication can succeed, and tries again then.
+            let what = format!("looking whether {} can be written", self.inner.keys.pending());
+            connections.ask_within::<()>(ANSWER_WITHIN, &what, &self.inner.ledger().probe()).await?;
         }
         Ok((pointer, incomplete))
-    }
-
-    /// Looks whether a publication could succeed. A publisher waits for the moment at which it can, and tries again then.
-    async fn writable(&self) -> Result<(), StoreError> {
-        let connections = &self.inner.connections;
-        if connections.lead_to_a_replica().await {
-            let replica =
-                "the server is a replica, which takes no writes; REDIS_URL has to lead to the primary";
-            return Err(connections.error("looking for the primary", &replica));
-        }
-        // A cluster refuses a command on several keys while some of them are at another node.
-        let mut exist = cmd("EXISTS");
-        exist.arg(&self.inner.keys.of_the_ledger());
-        connections.ask_within(ANSWER_WITHIN, "looking for the keys of publications", &exist).await
     }
 
     async fn subscribe(&mut self) {

@@ -49,11 +49,6 @@ impl Keys {
         self.control("withdrawn")
     }
 
-    /// All keys that the scripts of publications and rollbacks change.
-    pub(crate) fn of_the_ledger(&self) -> [String; 6] {
-        [self.current(), self.published(), self.pending(), self.drawn(), self.kept(), self.withdrawn()]
-    }
-
     /// The generation of which a reader missed a part.
     pub(crate) fn incomplete(&self) -> String {
         self.control("incomplete")

@@ -80,6 +80,10 @@ end
 return reply
 ";
 
+/// KEYS: pending, and the other keys that scripts change. Removes nothing, and fails where a script that changes something
+/// would: on a replica, on a server that cannot save or lacks replicas, and while some keys are at another node.
+const PROBE: &str = "return redis.call('HDEL', KEYS[1], '?')";
+
 /// KEYS: current, kept, withdrawn. What they hold.
 const STATE: &str = r"
 return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('SMEMBERS', KEYS[3])}
@@ -202,6 +206,19 @@ impl Ledger<'_> {
         let (current, published): Pointer = self.connections.ask(&what, self.pointer()).await?;
         let superseded = published.filter(|published| *published >= offered.0);
         Ok(superseded.map(|published| Generation(current.unwrap_or(published))))
+    }
+
+    /// Asks whether a publication could be made now. Nothing changes.
+    pub(crate) fn probe(&self) -> Cmd {
+        let keys = [
+            self.keys.pending(),
+            self.keys.current(),
+            self.keys.published(),
+            self.keys.drawn(),
+            self.keys.kept(),
+            self.keys.withdrawn(),
+        ];
+        script(PROBE, &keys, &[])
     }
 
     /// Asks for the [`Pointer`].

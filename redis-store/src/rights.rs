@@ -89,7 +89,6 @@ fn rights(keys: &Keys, access: Access) -> Vec<Right> {
         let (drawn, kept) = (keys.drawn(), keys.kept());
         let (pending, withdrawn) = (keys.pending(), keys.withdrawn());
         rights.extend([
-            Right::new(&["EXISTS", &pending], &[]),
             Right::new(&["EVAL"], &["return 1", "1", &drawn]),
             Right::new(&["TIME"], &[]),
             Right::new(&["GET", &current], &[]),

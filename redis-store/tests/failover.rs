@@ -99,6 +99,14 @@ async fn a_publisher_hears_when_its_server_takes_no_writes_and_when_it_does_agai
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let newer = publish(&writer, 28, 2.5).await;
     seen(&reader, |following| following.generation == Some(newer.generation)).await;
+
+    // A primary takes no writes while it lacks replicas; readers have no trouble with it.
+    assert_eq!(server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    seen(&writer, |following| following.unreachable_since.is_some()).await;
+    assert!(reader.watch().borrow().unreachable_since.is_none());
+    assert_eq!(server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    seen(&writer, |following| following.unreachable_since.is_none()).await;
+    publish(&writer, 28, 3.5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -205,6 +205,28 @@ async fn a_store_that_was_emptied_takes_nothing_away_and_is_followed_from_the_st
 }
 
 #[tokio::test]
+async fn a_store_that_is_behind_takes_nothing_away_and_health_says_so() {
+    for memory_budget in BOTH_WAYS {
+        let server = distant(memory_budget).await;
+        server.publish(snapshot(7)).await;
+        let before = server.get("/symbol/BTC").await;
+        server.store.set_behind(true);
+        let health = server.health(|health| health["status"] == "degraded").await;
+        assert_eq!(health.status, StatusCode::OK);
+        assert!(
+            health.json()["detail"].as_str().unwrap().contains("estado mais antigo"),
+            "{}",
+            health.text()
+        );
+        assert_eq!(server.get("/symbol/BTC").await.body, before.body);
+        server.store.set_behind(false);
+        server.publish(snapshot(8)).await;
+        server.health(|health| health["status"] == "healthy").await;
+        assert_eq!(server.get("/symbol/BTC").await.json()["geracao"], 8);
+    }
+}
+
+#[tokio::test]
 async fn a_single_answer_is_read_once_however_many_ask_for_it() {
     let server = distant(FOR_SINGLE_ANSWERS).await;
     server.publish(snapshot(1)).await;

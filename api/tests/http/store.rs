@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use shared::{
-    AnswerError, Asset, Digest, Following, Generation, MemoryStore, PredictionStore, PublishError, Snapshot,
-    StoreError, Summary,
+    AnswerError, Asset, Damage, Digest, Following, Generation, MemoryStore, PredictionStore, PublishError,
+    Snapshot, StoreError, Summary,
 };
 use tokio::sync::watch;
 
@@ -44,6 +44,11 @@ impl Distant {
 
     pub(crate) fn set_delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
+    }
+
+    /// From now on it holds an older generation than it did, and refuses to give it; or not any more.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.following.send_modify(|following| following.damage = behind.then_some(Damage::Behind));
     }
 
     /// Forgets the newest generation: the one before is current.
@@ -76,6 +81,9 @@ impl Distant {
         }
         if self.following.borrow().unreachable_since.is_some() {
             return Err(StoreError { message: "connection refused".to_owned(), source: None });
+        }
+        if self.following.borrow().damage == Some(Damage::Behind) {
+            return Err(StoreError { message: "restored from an older copy".to_owned(), source: None });
         }
         Ok(())
     }
