@@ -208,7 +208,11 @@ class References(EachInstallation):
                     for how in ("httpGet", "tcpSocket"):
                         if how in container.get(probe, {}):
                             self.assertIn(container[probe][how]["port"], ports(template))
-                paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}
+                paths = {
+                    probe: container[probe]["httpGet"]["path"]
+                    for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+                    if "httpGet" in container.get(probe, {})
+                }
                 wanted = {"startupProbe": "/health/live", "readinessProbe": "/health", "livenessProbe": "/health/live"}
                 self.assertIn(paths, ({}, wanted), "only readiness may depend on other services")
         for where, resources, policy in self.each("NetworkPolicy"):
