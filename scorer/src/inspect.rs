@@ -82,12 +82,19 @@ pub fn convert(path: &Path, to: &Path, limits: &Limits, progress: &Progress) -> 
     let bytes =
         model.write_parameters(written_by).map_err(|source| InspectError::Inexpressible { file, source })?;
     let write = || {
-        // Whoever has the old file mapped keeps it.
-        let partial = to.with_extension("partial");
-        let mut file = File::create(&partial)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, to)
+        // A program that has the old file mapped keeps it. The unfinished file is hidden from programs that watch the folder.
+        let name = to.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        let unfinished = to.with_file_name(format!(".{}.{}.tmp", name.display(), std::process::id()));
+        let written = File::create(&unfinished).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&unfinished, to)
+        });
+        if written.is_err() {
+            // It may not even exist; the first error is the one that counts.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        written
     };
     write().map_err(|source| InspectError::Write { file: to.display().to_string(), source })?;
     Ok(bytes.len() as u64)

@@ -1,6 +1,9 @@
 //! The program, as a user runs it.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
@@ -161,4 +164,24 @@ fn a_feature_table_that_cannot_be_made_is_a_failure_with_a_reason() {
     assert_eq!(onto_a_folder.status.code(), Some(1));
     assert!(text(&onto_a_folder.stderr).contains("cannot be written"), "{}", text(&onto_a_folder.stderr));
     assert_eq!(scorer(&["features", &path("good.csv")]).status.code(), Some(2));
+}
+
+#[test]
+fn a_conversion_touches_no_other_file_and_leaves_none_behind() {
+    let artifact = sample_bucket().join("models/regressor_lin_20250729-2130.joblib");
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("model.partial"), "somebody's").unwrap();
+    fs::create_dir(at("folder.safetensors")).unwrap();
+    let convert = |to: &str| {
+        let limits = scorer::Settings::default().model_limits;
+        scorer::convert(&artifact, &at(to), &limits, &scorer::Progress::none())
+    };
+    convert("model.safetensors").unwrap();
+    assert!(convert("folder.safetensors").is_err());
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["folder.safetensors", "model.partial", "model.safetensors"]);
+    assert_eq!(fs::read(at("model.partial")).unwrap(), b"somebody's");
 }
