@@ -131,8 +131,9 @@ impl FolderStore {
             return Err(self.folder.unlistable(error));
         }
         // Where all of these objects should be. Without it they would look as if they had been removed.
-        let holds_all =
-            |link: &Astray| prefix.strip_prefix(&link.key).is_some_and(|rest| rest.starts_with('/'));
+        let holds_all = |link: &Astray| {
+            prefix.strip_prefix(&link.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         if let Some(Astray { key, leads }) = astray.into_iter().find(holds_all) {
             return Err(self
                 .folder
@@ -659,6 +660,10 @@ mod tests {
             assert!(said.contains("\"models\"") && said.contains(reason), "{said}");
             assert_eq!(keys(&store, "features/"), ["features/b.parquet"], "{reason}");
         }
+        let (folder, store) = store_with(&["features/b.parquet"]);
+        assert_eq!(store.list("raw.csv").await.unwrap(), []);
+        symlink("nowhere", folder.path().join("raw.csv")).unwrap();
+        assert!(store.list("raw.csv").await.is_err());
     }
 
     #[tokio::test]
