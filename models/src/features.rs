@@ -77,7 +77,7 @@ pub(crate) fn batches(
             }
             continue;
         }
-        let numbers = feature.into_numbers();
+        let numbers = feature.into_numbers(refusals);
         let values = numbers.as_slice();
         let is_usable = |value: &f64| value.abs() <= f64::from(f32::MAX);
         // Without a branch for each value, so that it takes no time.
@@ -141,7 +141,7 @@ pub(crate) fn linear_columns<'a>(
             columns.push(LinearColumn::Indicator { places, hot });
             continue;
         }
-        let numbers = feature.into_numbers();
+        let numbers = feature.into_numbers(refusals);
         let values = numbers.as_slice();
         // Without a branch for each value, so that it takes no time.
         if !values.iter().fold(true, |all, value| all & value.is_finite()) {

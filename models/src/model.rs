@@ -9,7 +9,7 @@ use crate::{
     features::{Accepts, Batch, LANES, LinearColumn, batches, linear_columns},
     forest::Ensemble,
     linear::{Linear, Link, argmax, sigmoid, softmax},
-    pipeline::{Block, Feature, Inputs, Refusals, Transformer},
+    pipeline::{Block, Feature, Inputs, Refusals, Transformer, placeholder},
     predictions::{Label, Outcome, PredictError, Predictions, RefusedRow},
     sklearn::{self, Description},
     table::{Column, Table},
@@ -186,8 +186,11 @@ impl Model {
 
     /// Predicts every row of a table.
     ///
-    /// Columns are found by name, in any order and among others, or by place where the model knows no names. Text
-    /// where a number is expected is read as one, and is missing if it is none.
+    /// Columns are found by name, in any order and among others. A model that was fitted on an array knows no names: it
+    /// predicts only from columns that are called as scikit-learn calls them, `x0`, `x1` and so on.
+    ///
+    /// Text in a column of numbers is read as Python's `float` reads it. It is a missing value if it is empty, `nan` or
+    /// `null`. Any other text refuses its row.
     ///
     /// A row that scikit-learn would raise for does not fail the others: it is among
     /// [`Predictions::refused`].
@@ -273,7 +276,7 @@ impl Model {
         let block = self.predictor.transformer.transform(inputs.block(0..rows), &mut Refusals::default())?;
         let mut features = Array2::zeros((rows, block.columns.len()));
         for (mut to, from) in features.columns_mut().into_iter().zip(block.columns) {
-            to.iter_mut().zip(from.into_numbers().as_slice()).for_each(|(to, from)| *to = *from);
+            to.iter_mut().zip(from.coerced().as_slice()).for_each(|(to, from)| *to = *from);
         }
         Ok(features)
     }
@@ -309,9 +312,15 @@ impl<D: Data<Elem = f64>> PredictInplace<ArrayBase<D, Ix2>, Array1<f64>> for Mod
     /// # Panics
     /// The array does not fit the model.
     fn predict_inplace<'a>(&'a self, array: &'a ArrayBase<D, Ix2>, targets: &mut Array1<f64>) {
+        // An array says nothing about its columns but their number.
+        assert_eq!(
+            array.ncols(),
+            self.used.len(),
+            "an array has exactly the columns that the model was fitted on"
+        );
         let name = |place: usize| match &self.names {
-            Some(names) => names.get(place).cloned().unwrap_or_else(|| format!("column {place}").into()),
-            None => format!("x{place}").into(),
+            Some(names) => names[place].clone(),
+            None => placeholder(place).into(),
         };
         let columns = array.columns().into_iter().enumerate();
         #[expect(clippy::panic, reason = "the trait has no other way to say so")]
@@ -326,6 +335,20 @@ impl<D: Data<Elem = f64>> PredictInplace<ArrayBase<D, Ix2>, Array1<f64>> for Mod
 }
 
 impl Predictor {
+    /// Whether boosting on this predictor gives scikit-learn's numbers to the bit.
+    ///
+    /// scikit-learn hands 32-bit numbers to it. Trees compare them exactly. Scalers and linear models compute in 32
+    /// bits, and linear models add up in the order of the BLAS at hand, which no reader can know.
+    pub(crate) fn is_exact_in_32_bits(&self) -> bool {
+        let is_exact = match &self.estimator {
+            Estimator::Forest(_) | Estimator::Boosting(_) => true,
+            // A constant has no coefficients.
+            Estimator::Linear(linear) => linear.coefficients.iter().all(Vec::is_empty),
+            Estimator::Logistic { .. } => false,
+        };
+        is_exact && self.transformer == Transformer::Passthrough
+    }
+
     /// Transforms a block and brings its features into the form that the estimator reads.
     fn prepare<'a>(
         &'a self,
@@ -452,7 +475,7 @@ impl Boosting {
         // The estimator is given what the trees are given: numbers of 32 bits.
         #[expect(clippy::cast_possible_truncation, reason = "see above")]
         let narrow = |feature: &Feature<'_>| {
-            Feature::Number(feature.clone().into_numbers().map(|value| f64::from(value as f32)))
+            Feature::Number(feature.clone().into_numbers(refusals).map(|value| f64::from(value as f32)))
         };
         let columns = block.columns.iter().map(narrow).collect();
         let scores = predictor.score(&predictor.prepare(Block { rows: block.rows, columns }, refusals)?);

@@ -3,6 +3,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::sklearn::python_float;
+
 /// What a model says of each row of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
@@ -50,6 +52,14 @@ pub enum RowError {
         /// The feature's name as the estimator sees it.
         feature: String,
     },
+    /// A column of numbers holds a text that is not a number. Empty text, `nan` and `null` are missing values instead.
+    #[error("column {column:?} holds {value:?}, which is not a number")]
+    NotANumber {
+        /// The column's name in the table.
+        column: String,
+        /// The beginning of the text.
+        value: String,
+    },
     /// An encoder with `handle_unknown="error"` met a category that it was not fitted on.
     #[error("column {column:?} has the unknown category {category:?}")]
     UnknownCategory {
@@ -79,7 +89,7 @@ impl fmt::Display for Label {
         match self {
             Self::Bool(value) => value.fmt(formatter),
             Self::Integer(value) => value.fmt(formatter),
-            Self::Real(value) => value.fmt(formatter),
+            Self::Real(value) => python_float(*value).fmt(formatter),
             Self::Text(value) => value.fmt(formatter),
         }
     }
@@ -94,13 +104,14 @@ pub enum PredictError {
     /// Columns that the model was trained on are not in the table.
     #[error("the table lacks the columns {0:?}")]
     MissingColumns(Vec<String>),
-    /// A model that knows its columns by place only was given another number of them.
-    #[error("the model was trained on {expected} columns and the table has {found}")]
-    ColumnCount {
-        /// How many columns the model was trained on.
-        expected: usize,
-        /// How many the table has.
-        found: usize,
+    /// The model was fitted on an array. Nothing says which columns of a table it was trained on.
+    #[error(
+        "the model does not know the names of its {columns} columns, since it was fitted on an array; fit it on a \
+         DataFrame"
+    )]
+    NamelessColumns {
+        /// How many columns the model was fitted on.
+        columns: usize,
     },
     /// A column that the model knows as text holds numbers.
     #[error("column {column:?} holds numbers where the model was trained on text")]

@@ -100,12 +100,6 @@ impl Table {
         self.columns.iter().find(|(known, _)| **known == *name).map(|(_, column)| column)
     }
 
-    /// The column at that place.
-    #[must_use]
-    pub fn column_at(&self, place: usize) -> Option<&Column> {
-        self.columns.get(place).map(|(_, column)| column)
-    }
-
     /// Some of the rows.
     #[must_use]
     pub fn slice(&self, rows: Range<usize>) -> Self {

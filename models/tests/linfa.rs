@@ -39,6 +39,14 @@ fn a_regressor_predicts_from_an_array_a_dataset_and_a_table_alike() {
 }
 
 #[test]
+#[should_panic(expected = "exactly the columns")]
+fn an_array_of_more_columns_than_the_model_was_fitted_on_is_not_answered() {
+    let model = model("19_tree_regressor_stump");
+    let (array, _) = numbers(model.describe().column_count + 1);
+    let _: Array1<f64> = Predict::predict(&model, &array);
+}
+
+#[test]
 fn a_classifier_predicts_the_places_of_its_classes() {
     let model = model("19_logistic_three");
     let (array, table) = numbers(model.describe().column_count);

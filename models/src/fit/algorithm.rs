@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::SpecificationError;
+use crate::sklearn::python_float;
 
 /// An estimator and its hyper-parameters. In files the `class` says which it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +107,7 @@ impl Repr for u32 {
 
 impl Repr for f64 {
     fn repr(&self) -> String {
-        format!("{self:?}")
+        python_float(*self)
     }
 }
 

@@ -116,7 +116,7 @@ impl Matrix {
                     });
                     Err(TreeColumn::Indicator { group, hot })
                 }
-                feature => Ok(feature.into_numbers()),
+                feature => Ok(feature.coerced()),
             });
         }
         let column = |(place, column): (usize, Result<_, TreeColumn>)| match column {

@@ -53,7 +53,7 @@ impl Preparation {
         }
         let (mut fills, mut means, mut scales) = (Vec::new(), Vec::new(), Vec::new());
         for (name, feature) in self.numeric.iter().zip(features) {
-            let numbers = feature.into_numbers();
+            let numbers = feature.coerced();
             let numbers = numbers.as_slice();
             if numbers.iter().any(|value| value.is_infinite()) {
                 return Err(FitError::NotFinite { feature: name.to_string() });

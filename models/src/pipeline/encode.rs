@@ -1,7 +1,13 @@
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Block, Feature, Refusals};
-use crate::predictions::{PredictError, RowError};
+use super::{Block, Feature, Refusals, excerpt};
+use crate::{
+    predictions::{PredictError, RowError},
+    sklearn::python_float,
+};
+
+/// How messages call the category of a missing value.
+const MISSING: &str = "missing";
 
 /// The categories of one column, as an encoder was fitted on them.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,13 +77,20 @@ pub(crate) struct OrdinalColumn {
 type Place = Option<usize>;
 
 impl Categories {
-    /// The place of each row's category; `unknown` is told of rows whose category has none.
+    /// The place of each row's category. Rows of unknown categories have none, and are refused if `refuses_unknown`.
     fn places(
         &self,
         feature: Feature<'_>,
         name: &str,
-        mut unknown: impl FnMut(usize, String),
+        refuses_unknown: bool,
+        refusals: &mut Refusals,
     ) -> Result<Vec<Place>, PredictError> {
+        let unknown = |row: usize, category: &str, refusals: &mut Refusals| {
+            if refuses_unknown {
+                let (column, category) = (name.to_owned(), excerpt(category));
+                refusals.refuse(row, || RowError::UnknownCategory { column, category });
+            }
+        };
         match (self, feature) {
             (Self::Text { places, missing }, Feature::Text(text)) => {
                 let of_value: Vec<f64> = text
@@ -92,35 +105,36 @@ impl Categories {
                 let places: Vec<Place> = text.numbers(&of_value).into_iter().map(decode_place).collect();
                 for (row, place) in places.iter().enumerate() {
                     if place.is_none() {
-                        unknown(row, text.row(row).map_or_else(|| "missing".to_owned(), str::to_owned));
+                        unknown(row, text.row(row).unwrap_or(MISSING), refusals);
                     }
                 }
                 Ok(places)
             }
             (Self::Text { missing, .. }, feature) => {
-                let numbers = feature.into_numbers();
+                let numbers = feature.into_numbers(refusals);
                 if numbers.as_slice().iter().any(|value| !value.is_nan()) {
                     return Err(PredictError::NotText { column: name.to_owned() });
                 }
                 if missing.is_none() {
-                    (0..numbers.as_slice().len()).for_each(|row| unknown(row, "missing".to_owned()));
+                    (0..numbers.as_slice().len()).for_each(|row| unknown(row, MISSING, refusals));
                 }
                 Ok(vec![*missing; numbers.as_slice().len()])
             }
             (Self::Number { values, missing }, feature) => {
-                let numbers = feature.into_numbers();
-                let place = |(row, value): (usize, &f64)| {
+                let numbers = feature.into_numbers(refusals);
+                let mut places = Vec::with_capacity(numbers.as_slice().len());
+                for (row, value) in numbers.as_slice().iter().enumerate() {
                     let place = if value.is_nan() {
                         *missing
                     } else {
                         values.binary_search_by(|known| known.total_cmp(&(value + 0.0))).ok()
                     };
                     if place.is_none() {
-                        unknown(row, value.to_string());
+                        unknown(row, &python_float(*value), refusals);
                     }
-                    place
-                };
-                Ok(numbers.as_slice().iter().enumerate().map(place).collect())
+                    places.push(place);
+                }
+                Ok(places)
             }
         }
     }
@@ -137,19 +151,6 @@ fn decode_place(number: f64) -> Place {
     (!number.is_nan()).then_some(number as usize)
 }
 
-/// What an encoder does with rows whose category is unknown.
-fn refuse_unknown<'a>(
-    refuses: bool,
-    column: &'a str,
-    refusals: &'a mut Refusals,
-) -> impl FnMut(usize, String) + 'a {
-    move |row, category| {
-        if refuses {
-            refusals.refuse(row, || RowError::UnknownCategory { column: column.to_owned(), category });
-        }
-    }
-}
-
 /// An output as a number; encoders have far fewer than four thousand million.
 fn output_number(output: usize) -> u32 {
     u32::try_from(output).unwrap_or(u32::MAX - 1)
@@ -164,8 +165,7 @@ impl OneHotEncoder {
         let rows = block.rows;
         let mut outputs = Vec::new();
         for (feature, column) in block.columns.into_iter().zip(&self.columns) {
-            let unknown = refuse_unknown(self.refuse_unknown, &column.name, refusals);
-            let places = column.categories.places(feature, &column.name, unknown)?;
+            let places = column.categories.places(feature, &column.name, self.refuse_unknown, refusals)?;
             let output = |place: Place| match place {
                 Some(place) => column.outputs.get(place).copied().flatten(),
                 None => column.unknown,
@@ -196,8 +196,8 @@ impl OrdinalEncoder {
         let rows = block.rows;
         let mut outputs = Vec::new();
         for (feature, column) in block.columns.into_iter().zip(&self.columns) {
-            let unknown = refuse_unknown(self.unknown == Unknown::Refuse, &column.name, refusals);
-            let places = column.categories.places(feature, &column.name, unknown)?;
+            let refuses_unknown = self.unknown == Unknown::Refuse;
+            let places = column.categories.places(feature, &column.name, refuses_unknown, refusals)?;
             let unknown = match self.unknown {
                 Unknown::Refuse => f64::NAN,
                 Unknown::Becomes(value) => value,

@@ -60,7 +60,12 @@ impl MissingValue {
 
 impl Imputer {
     pub(super) fn transform<'a>(&'a self, block: Block<'a>, refusals: &mut Refusals) -> Block<'a> {
-        let indicated = self.indicator.as_ref().map(|indicator| indicator.transform(block.clone()).columns);
+        let rows = block.rows;
+        let columns = block.columns.into_iter().zip(&self.fills);
+        let columns = columns.map(|(feature, fill)| self.typed(feature, fill, refusals)).collect();
+        let block = Block { rows, columns };
+        let indicated =
+            self.indicator.as_ref().map(|indicator| indicator.transform(block.clone(), refusals).columns);
         let mut columns: Vec<Feature<'a>> = Vec::with_capacity(self.fills.len());
         for (place, (feature, fill)) in block.columns.into_iter().zip(&self.fills).enumerate() {
             match (feature, fill) {
@@ -76,7 +81,26 @@ impl Imputer {
             }
         }
         columns.extend(indicated.into_iter().flatten());
-        Block { rows: block.rows, columns }
+        Block { rows, columns }
+    }
+
+    /// A column of text as what the imputer was fitted on. Text of a column that is left out plays no part: what is
+    /// not a number in it is missing, as it was in training.
+    fn typed<'a>(&self, feature: Feature<'a>, fill: &Fill, refusals: &mut Refusals) -> Feature<'a> {
+        let Feature::Text(mut text) = feature else { return feature };
+        match fill {
+            Fill::Text(_) => Feature::Text(text),
+            Fill::Number(_) => {
+                if let MissingValue::Text(missing) = &self.missing {
+                    text.map(|value| value.filter(|value| **value != **missing));
+                }
+                Feature::Number(Feature::Text(text).into_numbers(refusals).into_vec())
+            }
+            Fill::Drop if self.indicator.is_some() => {
+                Feature::Number(Feature::Text(text).coerced().into_vec())
+            }
+            Fill::Drop => Feature::Absent,
+        }
     }
 
     fn fill_text<'a>(&self, mut text: TextFeature<'a>, fill: &'a str) -> TextFeature<'a> {
@@ -91,7 +115,7 @@ impl Imputer {
         place: usize,
         refusals: &mut Refusals,
     ) -> Feature<'a> {
-        let numbers = feature.into_numbers();
+        let numbers = feature.into_numbers(refusals);
         if let MissingValue::Number(missing) = self.missing {
             for (row, value) in numbers.as_slice().iter().enumerate() {
                 if value.is_nan() {
@@ -120,7 +144,7 @@ impl Imputer {
 }
 
 impl MissingIndicator {
-    pub(super) fn transform<'a>(&self, block: Block<'a>) -> Block<'a> {
+    pub(super) fn transform<'a>(&self, block: Block<'a>, refusals: &mut Refusals) -> Block<'a> {
         let rows = block.rows;
         let flag = |missing: bool| f64::from(u8::from(missing));
         let columns = self.features.iter().map(|place| match block.columns.get(*place) {
@@ -130,7 +154,7 @@ impl MissingIndicator {
                 Feature::Number(text.numbers(&flags))
             }
             Some(feature) => Feature::Number(
-                feature.clone().into_numbers().map(|value| flag(self.missing.is_missing(value))),
+                feature.clone().into_numbers(refusals).map(|value| flag(self.missing.is_missing(value))),
             ),
             None => Feature::Absent,
         });

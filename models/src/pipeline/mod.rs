@@ -7,7 +7,11 @@ mod encode;
 mod impute;
 mod scale;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
 pub(crate) use encode::{Categories, OneHotColumn, OneHotEncoder, OrdinalColumn, OrdinalEncoder, Unknown};
 pub(crate) use impute::{Fill, Imputer, MissingIndicator, MissingValue};
@@ -76,6 +80,8 @@ pub(crate) enum Feature<'a> {
 /// A column of text whose values may have been replaced.
 #[derive(Debug, Clone)]
 pub(crate) struct TextFeature<'a> {
+    /// The column's name in the table.
+    name: &'a str,
     column: &'a TextColumn,
     rows: Range<usize>,
     /// What each place of the dictionary stands for now; the last is for missing values.
@@ -83,9 +89,14 @@ pub(crate) struct TextFeature<'a> {
 }
 
 impl<'a> TextFeature<'a> {
-    fn new(column: &'a TextColumn, rows: Range<usize>) -> Self {
+    fn new(name: &'a str, column: &'a TextColumn, rows: Range<usize>) -> Self {
         let values = column.dictionary().iter().map(|value| Some(&**value)).chain([None]).collect();
-        Self { column, rows, values }
+        Self { name, column, rows, values }
+    }
+
+    /// Each row's number; nothing where the text is not a number.
+    fn parsed(&self) -> impl Iterator<Item = Option<f64>> {
+        (0..self.rows.len()).map(|row| self.row(row).map_or(Some(f64::NAN), number_in))
     }
 
     /// The distinct values, of which the rows name the places.
@@ -121,8 +132,22 @@ impl<'a> TextFeature<'a> {
 }
 
 impl<'a> Feature<'a> {
-    /// The column as numbers: what is no number is missing, as pandas' `to_numeric(errors="coerce")` has it.
-    pub(crate) fn into_numbers(self) -> Numbers<'a> {
+    /// The column as numbers. Refuses rows whose text is not a number, where scikit-learn raises an error.
+    pub(crate) fn into_numbers(self, refusals: &mut Refusals) -> Numbers<'a> {
+        if let Self::Text(text) = &self {
+            for (row, number) in text.parsed().enumerate() {
+                if number.is_none() {
+                    let (column, value) = (text.name.to_owned(), excerpt(text.row(row).unwrap_or_default()));
+                    refusals.refuse(row, || RowError::NotANumber { column, value });
+                }
+            }
+        }
+        self.coerced()
+    }
+
+    /// The column as numbers, as training reads it. Text that is not a number is missing, as with pandas'
+    /// `to_numeric(errors="coerce")`.
+    pub(crate) fn coerced(self) -> Numbers<'a> {
         match self {
             Self::Borrowed(values) => Numbers::Borrowed(values),
             Self::Number(values) => Numbers::Owned(values),
@@ -130,17 +155,46 @@ impl<'a> Feature<'a> {
                 Numbers::Owned(places.iter().map(|place| f64::from(u8::from(*place == hot))).collect())
             }
             Self::Text(text) => {
-                let numbers: Vec<f64> =
-                    text.values().iter().map(|value| value.map_or(f64::NAN, parse)).collect();
-                Numbers::Owned(text.numbers(&numbers))
+                Numbers::Owned(text.parsed().map(|number| number.unwrap_or(f64::NAN)).collect())
             }
             Self::Absent => Numbers::Borrowed(&[]),
         }
     }
 }
 
-fn parse(text: &str) -> f64 {
-    text.trim().parse().unwrap_or(f64::NAN)
+/// The number that a text names, as Python's `float` reads it. NaN if the text is empty, `nan` or `null`; nothing if
+/// the text is not a number.
+fn number_in(text: &str) -> Option<f64> {
+    let text = text.trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("null") {
+        return Some(f64::NAN);
+    }
+    text.parse().ok().or_else(|| without_underscores(text)?.parse().ok())
+}
+
+/// The text without underscores, of which Python allows one between two digits.
+fn without_underscores(text: &str) -> Option<String> {
+    let is_digit = |part: Option<char>| part.is_some_and(|part| part.is_ascii_digit());
+    let mut parts = text.split('_').peekable();
+    let mut joined = String::with_capacity(text.len());
+    while let Some(part) = parts.next() {
+        joined.push_str(part);
+        if let Some(next) = parts.peek()
+            && !(is_digit(part.chars().next_back()) && is_digit(next.chars().next()))
+        {
+            return None;
+        }
+    }
+    Some(joined)
+}
+
+/// The beginning of a text, short enough for a message.
+pub(crate) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 64;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// A column of numbers.
@@ -196,11 +250,15 @@ impl Refusals {
 /// The columns of a table that a model asks for, in the model's order.
 pub(crate) struct Inputs<'a> {
     rows: usize,
-    columns: Vec<Option<&'a Column>>,
+    /// Each with its name in the table.
+    columns: Vec<Option<(&'a str, &'a Column)>>,
 }
 
 impl<'a> Inputs<'a> {
-    /// Finds each column that is used, by name where the model knows names and else by place.
+    /// Finds each column that is used, by its name.
+    ///
+    /// A model that was fitted on an array knows no names. scikit-learn calls its columns `x0`, `x1` and so on. Only a
+    /// table with columns of these names is used: the order of a table's columns says nothing about what they hold.
     pub(crate) fn new(
         table: &'a Table,
         names: Option<&[Box<str>]>,
@@ -209,26 +267,22 @@ impl<'a> Inputs<'a> {
         if table.rows() == 0 {
             return Err(PredictError::Empty);
         }
-        let columns = match names {
-            Some(names) => {
-                let columns: Vec<_> = names.iter().map(|name| table.column(name)).collect();
-                let lacking = names
-                    .iter()
-                    .zip(&columns)
-                    .zip(used)
-                    .filter(|((_, column), used)| **used && column.is_none());
-                let lacking: Vec<String> = lacking.map(|((name, _), _)| name.to_string()).collect();
-                if !lacking.is_empty() {
-                    return Err(PredictError::MissingColumns(lacking));
-                }
-                columns
-            }
-            None if table.columns().len() != used.len() => {
-                return Err(PredictError::ColumnCount { expected: used.len(), found: table.columns().len() });
-            }
-            None => (0..used.len()).map(|place| table.column_at(place)).collect(),
+        let by_name: HashMap<&str, (&str, &Column)> =
+            table.columns().map(|(name, column)| (name, (name, column))).collect();
+        let columns: Vec<Option<(&str, &Column)>> = match names {
+            Some(names) => names.iter().map(|name| by_name.get(&**name).copied()).collect(),
+            None => (0..used.len()).map(|place| by_name.get(placeholder(place).as_str()).copied()).collect(),
         };
-        Ok(Self { rows: table.rows(), columns })
+        let is_lacking = |place: &usize| used.get(*place) == Some(&true) && columns[*place].is_none();
+        let lacking: Vec<usize> = (0..columns.len()).filter(is_lacking).collect();
+        match names {
+            _ if lacking.is_empty() => Ok(Self { rows: table.rows(), columns }),
+            Some(names) => {
+                let names = lacking.into_iter().map(|place| names[place].to_string());
+                Err(PredictError::MissingColumns(names.collect()))
+            }
+            None => Err(PredictError::NamelessColumns { columns: used.len() }),
+        }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -237,9 +291,11 @@ impl<'a> Inputs<'a> {
 
     /// Some of the rows.
     pub(crate) fn block(&self, rows: Range<usize>) -> Block<'a> {
-        let feature = |column: &Option<&'a Column>| match column {
-            Some(Column::Number(values)) => Feature::Borrowed(values.get(rows.clone()).unwrap_or_default()),
-            Some(Column::Text(text)) => Feature::Text(TextFeature::new(text, rows.clone())),
+        let feature = |column: &Option<(&'a str, &'a Column)>| match column {
+            Some((_, Column::Number(values))) => {
+                Feature::Borrowed(values.get(rows.clone()).unwrap_or_default())
+            }
+            Some((name, Column::Text(text))) => Feature::Text(TextFeature::new(name, text, rows.clone())),
             None => Feature::Absent,
         };
         Block { rows: rows.len(), columns: self.columns.iter().map(feature).collect() }
@@ -260,8 +316,8 @@ impl Transformer {
             }
             Self::Columns(columns) => columns.transform(block, refusals),
             Self::Imputer(imputer) => Ok(imputer.transform(block, refusals)),
-            Self::MissingIndicator(indicator) => Ok(indicator.transform(block)),
-            Self::Scaler(scaler) => Ok(scaler.transform(block)),
+            Self::MissingIndicator(indicator) => Ok(indicator.transform(block, refusals)),
+            Self::Scaler(scaler) => Ok(scaler.transform(block, refusals)),
             Self::OneHot(encoder) => encoder.transform(block, refusals),
             Self::Ordinal(encoder) => encoder.transform(block, refusals),
         }
@@ -323,6 +379,11 @@ impl Transformer {
     }
 }
 
+/// What scikit-learn calls a column of an array.
+pub(crate) fn placeholder(place: usize) -> String {
+    format!("x{place}")
+}
+
 fn select(names: &[String], places: &[usize]) -> Vec<String> {
     places.iter().filter_map(|place| names.get(*place).cloned()).collect()
 }
@@ -340,12 +401,75 @@ impl ColumnTransformer {
             let mut transformed = part.transformer.transform(part_block, refusals)?.columns;
             if let Some(weight) = part.weight {
                 for feature in &mut transformed {
-                    let numbers = std::mem::replace(feature, Feature::Absent).into_numbers();
+                    let numbers = std::mem::replace(feature, Feature::Absent).into_numbers(refusals);
                     *feature = Feature::Number(numbers.map(|value| value * weight));
                 }
             }
             outputs.append(&mut transformed);
         }
         Ok(Block { rows, columns: outputs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_says_nothing_is_missing_and_other_text_is_no_number() {
+        for missing in ["", " \t", "nan", "NaN", "NAN", "-nan", " nan\n", "null", "NULL", "Null"] {
+            assert!(number_in(missing).is_some_and(f64::is_nan), "{missing:?}");
+        }
+        for (text, number) in
+            [("1234.5", 1234.5), (" -2e3 ", -2000.0), ("1_000", 1000.0), ("inf", f64::INFINITY)]
+        {
+            assert_eq!(number_in(text), Some(number), "{text:?}");
+        }
+        for text in ["1,234.50", "abc", "None", "n/a", "-", "1__0", "_1", "1_", "0x10", "nano"] {
+            assert_eq!(number_in(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_refused_by_the_text_that_is_no_number_and_the_others_are_not() {
+        let long = "x".repeat(1000);
+        let texts = [Some("1.5"), Some("1,234.50"), None, Some(""), Some(&*long)];
+        let table = Table::new([("volume", Column::text(texts))]).unwrap();
+        let names = ["volume".into()];
+        let inputs = Inputs::new(&table, Some(&names), &[true]).unwrap();
+        let mut refusals = Refusals { first_row: 100, ..Refusals::default() };
+        let feature = inputs.block(0..5).columns.remove(0);
+        let numbers = feature.clone().into_numbers(&mut refusals).into_vec();
+        assert_eq!(numbers[0], 1.5);
+        assert!(numbers[1..].iter().all(|number| number.is_nan()));
+        let refused: Vec<(usize, String)> =
+            refusals.rows.into_iter().map(|(row, reason)| (row, reason.to_string())).collect();
+        assert_eq!(
+            refused,
+            [
+                (101, r#"column "volume" holds "1,234.50", which is not a number"#.to_owned()),
+                (104, format!("column \"volume\" holds \"{}…\", which is not a number", "x".repeat(64))),
+            ]
+        );
+        assert!(feature.coerced().as_slice()[1].is_nan(), "training coerces");
+    }
+
+    #[test]
+    fn columns_of_an_array_are_found_by_the_names_that_scikit_learn_gives_them() {
+        let numbers = |values: &[f64]| Column::Number(values.to_vec());
+        let table = Table::new([
+            ("ativo", Column::text([Some("BTC")])),
+            ("x1", numbers(&[1.0])),
+            ("x0", numbers(&[0.0])),
+        ])
+        .unwrap();
+        let block = Inputs::new(&table, None, &[true, true]).unwrap().block(0..1);
+        let found: Vec<f64> =
+            block.columns.into_iter().map(|column| column.coerced().as_slice()[0]).collect();
+        assert_eq!(found, [0.0, 1.0]);
+        let table = Table::new([("data", numbers(&[1.0])), ("fechamento", numbers(&[2.0]))]).unwrap();
+        let refused = Inputs::new(&table, None, &[true, true]).err().unwrap();
+        assert_eq!(refused, PredictError::NamelessColumns { columns: 2 });
+        assert!(refused.to_string().contains("fit it on a DataFrame"), "{refused}");
     }
 }
