@@ -56,7 +56,7 @@ mod sklearn;
 mod table;
 mod tree;
 
-pub use artifact::{Limits, MOST_FORBIDDEN_NAMES, ReadError};
+pub use artifact::{GIT_LFS_POINTER, Limits, MOST_FORBIDDEN_NAMES, ReadError, is_git_lfs_pointer};
 pub use model::{Model, Prepared};
 pub use parameters::{InexpressibleError, ParametersError};
 pub use predictions::{Label, Outcome, PredictError, Predictions, RefusedRow, RowError};

@@ -45,7 +45,8 @@ impl Compression {
             [b'Z', b'F', ..] => {
                 return Err(unsupported("a joblib file of before version 0.10 (\"ZF\"); save it again"));
             }
-            [] => return Err(unsupported("the file is empty")),
+            [] => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty")),
+            head if is_git_lfs_pointer(head) => return Err(unsupported(GIT_LFS_POINTER)),
             [0x80, protocol, ..] => {
                 return Err(unsupported(&format!(
                     "pickle protocol {protocol}; protocols 2 to 5 are understood"
@@ -93,7 +94,19 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 fn unsupported(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+    io::Error::new(io::ErrorKind::Unsupported, what)
+}
+
+/// What to do about a file that [is a pointer](is_git_lfs_pointer).
+pub const GIT_LFS_POINTER: &str =
+    "a Git LFS pointer instead of the file itself; run `git lfs pull` and upload the file again";
+
+/// Whether a file, by its first bytes, is a pointer that Git LFS leaves in the place of a large file.
+///
+/// <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>
+#[must_use]
+pub fn is_git_lfs_pointer(head: &[u8]) -> bool {
+    head.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
 /// Calls `decode` with the decompressed chunks of `reader`, which a second thread reads and decompresses meanwhile.

@@ -538,6 +538,8 @@ impl<'a> Machine<'a> {
                         let array = self.wrapped_array(state)?;
                         return self.push(frame, array);
                     }
+                    // Not an error here, so that the forest can be refused by its name.
+                    Role::Tree if self.has_several_outputs(state) => self.restore(target, Value::Opaque),
                     Role::Tree => {
                         let tree = self.tree(&object, state)?;
                         self.restore(target, Value::Tree(Box::new(tree)));
@@ -565,6 +567,11 @@ impl<'a> Machine<'a> {
         if let Some(place) = self.graph.get_mut(handle) {
             *place = value;
         }
+    }
+
+    fn has_several_outputs(&self, state: Handle) -> bool {
+        let values = self.graph.item(state, "values").map(|values| self.graph.get(values));
+        matches!(values, Some(Value::Array(values)) if matches!(*values.shape, [_, outputs, _] if outputs > 1))
     }
 
     /// A tree's arrays become a compact tree at once.

@@ -21,6 +21,7 @@ use std::{
 use thiserror::Error;
 
 pub(crate) use budget::{ALLOCATION_BYTES, OverBudget, text_bytes};
+pub use compression::{GIT_LFS_POINTER, is_git_lfs_pointer};
 pub(crate) use known::{Known, class_name};
 pub(crate) use numpy::{Array, Data, Dtype, Elements, Field, Kind, Scalar};
 pub(crate) use value::{Graph, Handle, Object, Value};
@@ -129,6 +130,18 @@ fn listed(names: &[String]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     let more = if names.len() >= MOST_FORBIDDEN_NAMES { " and maybe more" } else { "" };
     format!("{}{more} {verb}", names.join(", "))
+}
+
+impl ReadError {
+    /// Whether the bytes are truncated or damaged, so that another copy of the file may be sound.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Malformed { .. } => true,
+            Self::Io { source, .. } => source.kind() != io::ErrorKind::Unsupported,
+            _ => false,
+        }
+    }
 }
 
 /// Reads a joblib file or pickle, compressed or not.

@@ -50,6 +50,18 @@ pub enum ParametersError {
     },
 }
 
+impl ParametersError {
+    /// Whether the bytes are truncated or damaged, so that another copy of the file may be sound.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Container(_) => true,
+            Self::Io(source) => source.kind() != io::ErrorKind::Unsupported,
+            _ => false,
+        }
+    }
+}
+
 fn place(index: &Option<usize>) -> String {
     index.map(|index| format!("[{index}]")).unwrap_or_default()
 }

@@ -491,6 +491,11 @@ impl Tensors<'_> {
                 if classes != expected {
                     return Err(wrong(&path, "another number of classes than the boosting on it"));
                 }
+                if !predictor.is_exact_in_32_bits() {
+                    let what =
+                        "boosting on a scaler or a linear model, whose 32-bit sums cannot be reproduced";
+                    return Err(wrong(&path, what));
+                }
                 Ok(Initial::Estimator { predictor: Box::new(predictor), epsilon, centred })
             }
         }

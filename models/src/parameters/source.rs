@@ -10,7 +10,7 @@ use super::{
     document::{Path, distinct},
     error::ParametersError,
 };
-use crate::artifact::Limits;
+use crate::artifact::{GIT_LFS_POINTER, Limits, is_git_lfs_pointer};
 
 /// The bytes of a file. They are only ever copied out.
 pub(super) enum Source<'a> {
@@ -75,6 +75,9 @@ pub(super) struct Tensor<'a> {
     start: usize,
 }
 
+/// As many first bytes of a file as tell what it is.
+const LONGEST_HEAD: usize = 64;
+
 /// The text in the header's metadata that describes a pipeline.
 pub(super) const DESCRIPTION: &str = "parameters";
 
@@ -87,6 +90,12 @@ impl<'a> Tensors<'a> {
         let damaged = |what: &str| ParametersError::Container(what.to_owned());
         if source.len() as u64 > limits.decompressed_bytes {
             return Err(ParametersError::Limit { limit: limits.decompressed_bytes, what: "bytes" });
+        }
+        let mut head = [0; LONGEST_HEAD];
+        let head_length = head.len().min(source.len());
+        source.copy(0, &mut head[..head_length])?;
+        if is_git_lfs_pointer(&head) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, GIT_LFS_POINTER).into());
         }
         let mut length = [0; 8];
         source.copy(0, &mut length).map_err(|_| damaged("it is shorter than a header"))?;

@@ -16,8 +16,25 @@ const MOST_OUTPUTS: usize = 1 << 16;
 /// What a short name takes.
 const NAME_BYTES: usize = size_of::<String>() + 2 * ALLOCATION_BYTES;
 
+/// Classes that change features and predict nothing.
+const TRANSFORMERS: [&str; 10] = [
+    "ColumnTransformer",
+    "SimpleImputer",
+    "MissingIndicator",
+    "StandardScaler",
+    "MinMaxScaler",
+    "MaxAbsScaler",
+    "RobustScaler",
+    "OneHotEncoder",
+    "OrdinalEncoder",
+    "FunctionTransformer",
+];
+
 impl Reader {
     pub(super) fn model(&mut self, root: Handle) -> Result<Model, ReadError> {
+        if !matches!(self.graph.get(root), Value::Object(_)) {
+            return Err(self.not_alone(root));
+        }
         let outer = self.estimated(root)?;
         let names = self.input_names(root, 0)?;
         let inputs = match &names {
@@ -153,6 +170,9 @@ impl Reader {
                 let linear = Linear { coefficients: vec![Vec::new()], intercepts: vec![constant] };
                 Ok((Estimator::Linear(linear), None))
             }
+            class if TRANSFORMERS.contains(&class) => Err(self.unsupported(format!(
+                "{class} is a transformer and predicts nothing; store the fitted Pipeline whose last step is the estimator"
+            ))),
             class => Err(self.unsupported(format!("{class} is not an estimator that is understood"))),
         }
     }
@@ -432,6 +452,13 @@ impl Reader {
             && init.class == "DummyRegressor"
         {
             return Ok(Initial::Constant(linear.intercepts.clone()));
+        }
+        if !predictor.is_exact_in_32_bits() {
+            return Err(self.unsupported(format!(
+                "{} on {} as init: scikit-learn computes that in 32 bits and in the order of its BLAS, which cannot be \
+                 reproduced; fit it with init=None, init='zero' or a tree",
+                estimated.class, init.class
+            )));
         }
         Ok(Initial::Estimator { predictor: Box::new(predictor), epsilon, centred })
     }

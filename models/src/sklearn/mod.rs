@@ -4,6 +4,7 @@
 
 mod describe;
 mod estimators;
+mod refusal;
 mod transformers;
 
 use std::fmt;
@@ -101,12 +102,23 @@ impl Plain {
     }
 }
 
-/// A number as Python's `repr` writes it, which differs from Rust's in NaN and in exponents of ten.
-fn python_float(number: f64) -> String {
+/// A number as Python's `repr` writes it. Rust's shortest form differs in NaN, in exponents of ten, and where two texts
+/// of the same length are equally near: Python takes the one that ends in an even digit.
+pub(crate) fn python_float(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
     }
-    let text = format!("{number:?}");
+    let shortest = format!("{number:?}");
+    let digits = format!("{number:e}");
+    let Some((digits, exponent)) = digits.split_once('e') else { return shortest };
+    let after_first = digits.bytes().filter(u8::is_ascii_digit).count().saturating_sub(1);
+    // Formatting to a given length rounds half to even.
+    let even = match exponent.parse::<usize>() {
+        Ok(exponent) if exponent < 16 => format!("{number:.*}", after_first.saturating_sub(exponent).max(1)),
+        _ => format!("{number:.after_first$e}"),
+    };
+    let is_other_form = even.contains('e') != shortest.contains('e') || even.len() != shortest.len();
+    let text = if is_other_form || even.parse() != Ok(number) { shortest } else { even };
     let Some((digits, exponent)) = text.split_once('e') else { return text };
     let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
     format!("{digits}e{sign}{exponent:0>2}")
@@ -376,6 +388,10 @@ mod tests {
             (1e15, "1000000000000000.0"),
             (1e16, "1e+16"),
             (2.5e300, "2.5e+300"),
+            // Two texts of 17 digits are equally near.
+            (-7_804_924_830_930_469.0 / 4.0, "-1951231207732617.2"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
             (f64::NAN, "nan"),
             (f64::NEG_INFINITY, "-inf"),
         ] {

@@ -10,11 +10,12 @@ Every case is an artifact and a `NAME.json` beside it:
      "positional": false,                 # true: fitted on an array; the columns' names are only x0, x1, ...
      "columns": [{"name": "ativo", "kind": "text" | "number", "values": ["BTC", null, ...]}],
      "predict": [...],                    # numbers, booleans or strings
+     "row_by_row": false,                 # true: a null among the predictions is a row that scikit-learn raises for
      "predict_proba": [[...]] | null,     # one row per row
      "classes": [...] | null,
      "transformed": [[...]] | null,       # rows before the final estimator; null for a bare estimator
      "exact": true,                       # bit for bit; otherwise predictions to 1e-9 relative, probabilities to 1e-12
-     "single_precision": false,           # true: to 1e-6, because scikit-learn adds up in 32 bits
+     "feature_names": [...] | null,       # of the features before the final estimator, where they are compared
      "largest_sums": [...] | null}        # linear models: the sum of the absolute terms of each prediction
 
 Labels are always equal. `refused/` holds artifacts that no reader may accept, each with
@@ -27,7 +28,7 @@ import argparse
 import warnings
 from pathlib import Path
 
-from cases import contract, formats, linear, preprocessing, refused, trees
+from cases import contract, formats, linear, preprocessing, refused, texts, trees
 from cases.writer import CaseWriter
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     # Old and new scikit-learns warn about each other's parameters, and tiny data do not always converge.
     warnings.simplefilter("ignore")
     writer = CaseWriter(arguments.out_dir)
-    for family in (trees, linear, preprocessing, contract, formats):
+    for family in (trees, linear, preprocessing, contract, formats, texts):
         family.add_cases(writer)
     refused.add_cases(arguments.out_dir / "refused")
     print(f"{arguments.out_dir}: {writer.count} cases")

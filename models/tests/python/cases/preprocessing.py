@@ -140,6 +140,9 @@ def add_scalers(writer: CaseWriter) -> None:
         scalers["max_abs_clip"] = MaxAbsScaler(clip=True)
     x, test = numbers(TRAINING_ROWS, seed=46), test_numbers(seed=47)
     x[:, 3], test[:, 3] = 4.0, 4.0  # a column without spread
+    # Zeros of both signs, also on the bound of a range.
+    x[:, 1] = x[:, 1] - x[:, 1].min()
+    test[::4, :2], test[1::4, :2] = -0.0, 0.0
     for name, scaler in scalers.items():
         add(writer, f"scaler_{name}", scaler, ["scaler"], test, x)
         add(writer, f"scaler_{name}_linear", scaler, ["scaler"], test, x, LinearRegression())
@@ -221,6 +224,16 @@ def add_one_hot_encoders(writer: CaseWriter) -> None:
 
     flags, test_flags = ({"a": frame["aberto"] == "sim", "b": frame["dia"] > 2} for frame in (TABLE, TEST))
     add(writer, "one_hot_bool", one_hot(), tags, pd.DataFrame(test_flags), pd.DataFrame(flags))
+    # Names of numbers are what Python writes.
+    rng = np.random.default_rng(50)
+    anything = rng.integers(0, 2**64, 300, dtype=np.uint64).view(np.float64)
+    usual = rng.normal(size=200) * 10.0 ** rng.integers(-9, 21, 200)
+    values = np.concatenate([anything[np.isfinite(anything)], usual, 10.0 ** np.arange(-9, 21)])
+    values = np.unique(values[np.abs(values) < 1e30])[:, None]
+    model = Pipeline([("prep", one_hot()), ("model", DecisionTreeRegressor(max_depth=3))])
+    model.fit(values, np.arange(len(values)))
+    names = [str(name) for name in model[0].get_feature_names_out()]
+    writer.add("one_hot_names_of_numbers", model, values[::5], tags=tags, exact=True, feature_names=names)
     # Fitted on an array of fixed-width strings, the categories are one too.
     words, test_words = TABLE[["ativo", "setor"]].to_numpy(dtype=str), TEST[["ativo", "setor"]].to_numpy(dtype=str)
     add(writer, "one_hot_fixed_width_text", one_hot(handle_unknown="ignore"), tags, test_words, words)

@@ -15,6 +15,8 @@ import numpy as np
 from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
@@ -22,7 +24,7 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.impute import KNNImputer, SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
@@ -144,18 +146,39 @@ def add_unknown(add) -> None:
 def add_unusable(add) -> None:
     """Known classes, but no fitted model with one output."""
     two = np.column_stack([Y, -Y])
-    add("two_outputs_linear", LinearRegression().fit(X, two), [])
-    add("two_outputs_tree", DecisionTreeRegressor(max_depth=2).fit(X, two), [])
-    add("two_outputs_forest", RandomForestRegressor(n_estimators=2, max_depth=2).fit(X, two), [])
-    add("two_outputs_classifier", RandomForestClassifier(n_estimators=2).fit(X, np.column_stack([LABELS, LABELS])), [])
+    outputs = ["2 outputs"]
+    add("two_outputs_linear", LinearRegression().fit(X, two), ["LinearRegression", *outputs])
+    add("two_outputs_tree", DecisionTreeRegressor(max_depth=2).fit(X, two), ["DecisionTreeRegressor", *outputs])
+    forest = RandomForestRegressor(n_estimators=2, max_depth=2)
+    add("two_outputs_forest", forest.fit(X, two), ["RandomForestRegressor", *outputs])
+    forest = RandomForestClassifier(n_estimators=2, max_depth=2)
+    add("two_outputs_classifier", forest.fit(X, np.column_stack([LABELS, LABELS])), ["RandomForestClassifier", *outputs])
+    boosted = {
+        "linear": GradientBoostingRegressor(n_estimators=2, init=LinearRegression()).fit(X, Y),
+        "ridge": GradientBoostingRegressor(n_estimators=2, init=Ridge()).fit(X, Y),
+        "logistic": GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()).fit(X, LABELS),
+        "scaled_tree": GradientBoostingRegressor(
+            n_estimators=2, init=make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=2))
+        ).fit(X, Y),
+    }
+    for name, model in boosted.items():
+        add(f"boosting_on_{name}", model, [type(model).__name__, "32 bits", "init"])
     add("not_fitted_forest", RandomForestRegressor(), ["RandomForestRegressor"])
     add("not_fitted_linear", LinearRegression(), ["LinearRegression"])
     add("not_fitted_pipeline", Pipeline([("scale", StandardScaler()), ("model", LinearRegression())]), [])
-    add("no_model", StandardScaler().fit(X), ["StandardScaler"])
-    add("no_model_in_pipeline", make_pipeline(StandardScaler()).fit(X), ["StandardScaler"])
-    add("dictionary", {"model": LinearRegression().fit(X, Y)}, [])
-    add("array", np.arange(5.0), [])
-    add("number", 3, [])
+    alone = ["stored alone"]
+    transformer = ["StandardScaler", "is a transformer", "Pipeline"]
+    add("no_model", StandardScaler().fit(X), transformer)
+    add("no_model_in_pipeline", make_pipeline(StandardScaler()).fit(X), transformer)
+    linear, scaler = LinearRegression().fit(X, Y), StandardScaler().fit(X)
+    add("dictionary", {"model": linear, "scaler": scaler, 3: 4}, ["a dict", '"model"', '"scaler"', *alone])
+    add("dictionary_of_many", {f"{number} {'x' * 500}": 0 for number in range(1000)}, ["a dict", "1000", *alone])
+    add("tuple", (scaler, linear), ["a tuple", "StandardScaler", "LinearRegression", *alone])
+    add("list", [linear], ["a list", "LinearRegression", *alone])
+    add("array", np.arange(5.0), ["an array", *alone])
+    add("number", 3, ["a number", *alone])
+    add("nothing", None, ["None", *alone])
+    add("string", "models/regressor_rf.joblib", ["a string", *alone])
 
 
 def add_broken(add) -> None:
@@ -163,6 +186,8 @@ def add_broken(add) -> None:
     whole = pickle.dumps(model)
     add("empty", b"", [])
     add("text", b"ativo,data,fechamento\nBTC,2025-01-01,1.0\n", [])
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a" * 16 + b"\nsize 48000000\n"
+    add("git_lfs_pointer", pointer, ["Git LFS", "git lfs pull"])
     add("zeros", bytes(4096), [])
     add("old_joblib", b"ZF0x64                " + bytes(100), [])
     add("truncated_pickle", whole[: len(whole) * 2 // 3], [])

@@ -13,7 +13,6 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from .tables import TRAINING_ROWS, amounts, at_thresholds, labels, numbers, test_numbers
@@ -177,7 +176,6 @@ def add_boosted_regressors(writer: CaseWriter) -> None:
         "constant": {"init": DummyRegressor(strategy="constant", constant=3.5)},
         "on_tree": {"init": DecisionTreeRegressor(max_depth=2)},
         "on_forest": {"init": RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0)},
-        "on_linear": {"init": LinearRegression()},
         "subsample": {"subsample": 0.5, "max_features": 3},
         "early": {"n_iter_no_change": 3, "learning_rate": 0.5},
         "best_first": {"max_leaf_nodes": 6, "max_depth": None},
@@ -186,7 +184,7 @@ def add_boosted_regressors(writer: CaseWriter) -> None:
     }
     for option, parameters in options.items():
         model = GradientBoostingRegressor(**{"n_estimators": 25, "random_state": 0, **parameters})
-        add(writer, f"boosting_regressor_{option}", model, X, AMOUNTS, ["boosting", "regressor"], option != "on_linear")
+        add(writer, f"boosting_regressor_{option}", model, X, AMOUNTS, ["boosting", "regressor"])
     # Without a seed every tree carries numpy's own generator.
     model = GradientBoostingRegressor(n_estimators=5, random_state=np.random.RandomState(0))
     add(writer, "boosting_regressor_generator", model, X, AMOUNTS, ["boosting", "regressor"])
@@ -208,7 +206,6 @@ def add_boosted_classifiers(writer: CaseWriter) -> None:
         "certain_three": ({"init": DummyClassifier(strategy="most_frequent")}, three),
         "on_tree": ({"init": DecisionTreeClassifier(max_depth=3)}, binary),
         "on_forest": ({"init": RandomForestClassifier(n_estimators=5, max_depth=3, random_state=0)}, three),
-        "on_logistic": ({"init": LogisticRegression()}, binary),
         "exponential_on_tree": ({"init": DecisionTreeClassifier(max_depth=2), "loss": "exponential"}, binary),
         "subsample": ({"subsample": 0.6, "learning_rate": 0.5}, three),
         "stumps": ({"max_depth": 1, "n_estimators": 60}, binary),

@@ -72,6 +72,21 @@ def largest_sums(model, rows) -> list[float] | None:
     return [float(value) for value in terms.max(axis=1)]
 
 
+def predict(model, rows) -> list:
+    return [json_value(value) for value in np.ravel(model.predict(rows))]
+
+
+def predict_rows(model, rows: pd.DataFrame) -> list:
+    """Each row's prediction, or null for a row that scikit-learn raises for."""
+    predictions = []
+    for place in range(len(rows)):
+        try:
+            predictions += predict(model, rows.iloc[[place]])
+        except ValueError:
+            predictions.append(None)
+    return predictions
+
+
 class CaseWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -79,9 +94,22 @@ class CaseWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(
-        self, name: str, model, rows, *, tags: list[str], exact: bool, dump=joblib.dump, extension="joblib"
+        self,
+        name: str,
+        model,
+        rows,
+        *,
+        tags: list[str],
+        exact: bool,
+        dump=joblib.dump,
+        extension="joblib",
+        row_by_row: bool = False,
+        feature_names: list[str] | None = None,
     ) -> None:
-        """Adds the fitted `model` and its answers for `rows`, a table or (for models fitted on one) an array."""
+        """Adds the fitted `model` and its answers for `rows`, a table or (for models fitted on one) an array.
+
+        With `row_by_row` each row is predicted alone, so that one that scikit-learn raises for costs only itself.
+        """
         artifact = self.folder / f"{name}.{extension}"
         assert not artifact.exists(), f"two cases are called {name}"
         dump(model, artifact)
@@ -101,14 +129,14 @@ class CaseWriter:
             "tags": tags,
             "positional": positional,
             "columns": json_columns(table),
-            "predict": [json_value(value) for value in np.ravel(model.predict(rows))],
+            "predict": predict_rows(model, rows) if row_by_row else predict(model, rows),
+            "row_by_row": row_by_row,
             "predict_proba": json_rows(model.predict_proba(rows)) if has_probabilities else None,
             "classes": [json_value(label) for label in model.classes_] if has_probabilities else None,
-            "transformed": json_rows(model[:-1].transform(rows)) if has_steps else None,
+            "transformed": json_rows(model[:-1].transform(rows)) if has_steps and not row_by_row else None,
+            "feature_names": feature_names,
             "exact": exact,
-            # Boosting hands 32-bit numbers to the estimator it starts from, and a linear one adds them up in 32 bits.
-            "single_precision": hasattr(getattr(model, "init_", None), "coef_"),
-            "largest_sums": None if exact else largest_sums(model, rows),
+            "largest_sums": None if exact or row_by_row else largest_sums(model, rows),
         }
         (self.folder / f"{name}.json").write_text(json.dumps(case, allow_nan=False), encoding="utf-8")
         self.count += 1
