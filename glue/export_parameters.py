@@ -579,6 +579,9 @@ class Export:
             predictor = self.predictor([*path, "predictor"], init, inputs)
             if (loss == "regression") == ("classes" in predictor):
                 raise self.inexpressible("boosting on an estimator of the other kind")
+            if predictor["transformer"] != PASSTHROUGH or {"linear", "logistic"} & set(predictor["estimator"]):
+                # scikit-learn computes it in 32 bits, in the order of additions of its BLAS.
+                raise self.inexpressible("boosting on a scaler or a linear model")
         self.finite(path, "epsilon", [epsilon])
         return {"estimator": {"centred": centred, "predictor": predictor}}
 
