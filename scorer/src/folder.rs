@@ -166,10 +166,22 @@ impl ObjectStore for FolderStore {
     }
 
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError> {
+        self.open_quiet(key, None).await
+    }
+
+    async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError> {
+        self.open_quiet(&object.key, Some(object)).await
+    }
+}
+
+impl FolderStore {
+    /// Opens a file once it is quiet, and only as it was `listed` where that is given.
+    async fn open_quiet(&self, key: &str, listed: Option<&Object>) -> Result<ObjectReader, ObjectError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let asked = key.to_owned();
-            let attempt = self.on_a_blocking_thread(move |store| store.folder.open_if_quiet(&asked)).await;
+            let (asked, listed) = (key.to_owned(), listed.cloned());
+            let open = move |store: &Self| store.folder.open_if_quiet(&asked, listed.as_ref());
+            let attempt = self.on_a_blocking_thread(open).await;
             match attempt.unwrap_or_else(|error| Err(self.folder.unreadable(key, error)))? {
                 Attempt::Opened(file) => return Ok(Box::new(file)),
                 Attempt::WrittenAgo(age) if Instant::now() < deadline => {
@@ -200,8 +212,28 @@ impl ObjectWriter for FolderStore {
 }
 
 enum Attempt {
-    Opened(fs::File),
+    Opened(UnchangedFile),
     WrittenAgo(Duration),
+}
+
+/// A file whose reader fails if somebody writes to the file meanwhile. One that is replaced as a whole is read to its end.
+struct UnchangedFile {
+    file: fs::File,
+    size: u64,
+    last_modified: Timestamp,
+}
+
+impl io::Read for UnchangedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        if read == 0 && !buffer.is_empty() {
+            let now = self.file.metadata()?;
+            if (now.len(), modified(&now)) != (self.size, self.last_modified) {
+                return Err(io::Error::other("the file was written to while it was read"));
+            }
+        }
+        Ok(read)
+    }
 }
 
 /// A walk in progress.
@@ -262,12 +294,7 @@ impl Walk<'_> {
                 }
                 Ok(Some((_, metadata))) if metadata.is_file() => {
                     if is_wanted {
-                        self.objects.push(Object {
-                            key,
-                            size: metadata.len(),
-                            last_modified: modified(&metadata),
-                            etag: fingerprint(&metadata),
-                        });
+                        self.objects.push(object(key, &metadata));
                     } else {
                         self.note_unreadable(&key, io::ErrorKind::NotADirectory.into());
                     }
@@ -356,18 +383,32 @@ impl Folder {
         Err(self.unlistable(io::Error::other("its links changed each time that it was listed")))
     }
 
-    fn open_if_quiet(&self, key: &str) -> Result<Attempt, ObjectError> {
+    fn open_if_quiet(&self, key: &str, listed: Option<&Object>) -> Result<Attempt, ObjectError> {
+        let unreadable = |error: io::Error| self.unreadable(key, error);
         let root = self.root().map_err(|error| self.unlistable(error))?;
-        let path = self.path_of(&root, key)?.canonicalize().map_err(|error| self.unreadable(key, error))?;
+        let path = self.path_of(&root, key)?.canonicalize().map_err(unreadable)?;
         // Only regular files are opened: to open a named pipe would wait for its writer.
-        let metadata = fs::metadata(&path).map_err(|error| self.unreadable(key, error))?;
+        let metadata = fs::metadata(&path).map_err(unreadable)?;
         if !metadata.is_file() || !path.starts_with(&root) {
             return Err(self.invalid(key));
         }
-        match age(&metadata) {
-            Some(age) if age < QUIET => Ok(Attempt::WrittenAgo(age)),
-            _ => fs::File::open(&path).map(Attempt::Opened).map_err(|error| self.unreadable(key, error)),
+        let is_as_listed = |metadata: &fs::Metadata| {
+            listed.is_none_or(|listed| object(key.to_owned(), metadata) == *listed)
+        };
+        let changed = || ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() };
+        if !is_as_listed(&metadata) {
+            return Err(changed());
         }
+        if let Some(age) = age(&metadata).filter(|age| *age < QUIET) {
+            return Ok(Attempt::WrittenAgo(age));
+        }
+        let file = fs::File::open(&path).map_err(unreadable)?;
+        // Another file may have taken its place before it was opened.
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !is_as_listed(&metadata) {
+            return Err(changed());
+        }
+        Ok(Attempt::Opened(UnchangedFile { file, size: metadata.len(), last_modified: modified(&metadata) }))
     }
 
     /// The file appears as a whole: it is written under another name beforehand.
@@ -496,6 +537,10 @@ pub(crate) fn key_of(path: &Path) -> Option<String> {
         key.push_str(name);
     }
     (!key.is_empty()).then_some(key)
+}
+
+fn object(key: String, metadata: &fs::Metadata) -> Object {
+    Object { key, size: metadata.len(), last_modified: modified(metadata), etag: fingerprint(metadata) }
 }
 
 fn modified(metadata: &fs::Metadata) -> Timestamp {
@@ -690,6 +735,26 @@ mod tests {
                 assert_eq!(content, "xxxxxxxx");
                 break;
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_to_while_it_is_read_is_an_error() {
+        use std::io::{Read, Write};
+        let (folder, store) = store_with(&["a.csv", "b.csv"]);
+        for (name, is_replaced) in [("a.csv", false), ("b.csv", true)] {
+            let listed = store.list_all(name).unwrap().remove(0);
+            let mut reader = store.open_listed(&listed).await.unwrap();
+            reader.read_exact(&mut [0; 2]).unwrap();
+            let path = folder.path().join(name);
+            if is_replaced {
+                fs::write(folder.path().join("new.tmp"), "another").unwrap();
+                fs::rename(folder.path().join("new.tmp"), &path).unwrap();
+            } else {
+                fs::File::options().append(true).open(&path).unwrap().write_all(b"more").unwrap();
+            }
+            let read = reader.read_to_string(&mut String::new());
+            assert_eq!(read.is_ok(), is_replaced, "{name}: {read:?}");
         }
     }
 

@@ -23,6 +23,16 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// There is no such object, or it cannot be read now.
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError>;
+
+    /// Opens an object as it was listed, to be read once from its beginning.
+    ///
+    /// The reader gives the bytes that were listed, or fails. Without this, the name, the size and the ETag of one upload
+    /// could be kept with the bytes of a later one.
+    ///
+    /// # Errors
+    /// [`ObjectError::Changed`] if the object was written again since it was listed: list again. Otherwise as
+    /// [`open`](Self::open).
+    async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError>;
 }
 
 /// Where objects are left in the same bucket, and removed again, for whoever looks there: the half of the seam that only few need, with
@@ -85,6 +95,14 @@ pub enum ObjectError {
         /// The bucket.
         bucket: String,
         /// The key that was asked for.
+        key: String,
+    },
+    /// The object is not the one that was listed. It passes: the next listing shows what is there now.
+    #[error("{key:?} in bucket {bucket:?} was written again after it was listed; list the bucket again")]
+    Changed {
+        /// The bucket.
+        bucket: String,
+        /// The object's key.
         key: String,
     },
     /// No object can have that key.

@@ -72,6 +72,35 @@ impl S3Bucket {
         fault::fault(error, needs, &self.region)
     }
 
+    /// Downloads an object, only if it has this ETag where one is given.
+    async fn get(&self, key: &str, etag: Option<&str>) -> Result<ObjectReader, ObjectError> {
+        let bucket = self.name.to_string();
+        let asked = key.to_owned();
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(ObjectError::InvalidKey { bucket, key: asked });
+        }
+        let is_another = |status: u16| status == PRECONDITION_FAILED;
+        let request = self.client.get_object().bucket(&bucket).key(key);
+        match request.set_if_match(etag.map(str::to_owned)).send().await {
+            // What only resembles S3 may not heed the condition.
+            Ok(answer) if etag.is_some() && answer.e_tag().is_some_and(|found| Some(found) != etag) => {
+                Err(ObjectError::Changed { bucket, key: asked })
+            }
+            Ok(answer) => Ok(Box::new(Download::start(answer.body))),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
+                Err(ObjectError::NotFound { bucket, key: asked })
+            }
+            Err(error) if error.raw_response().is_some_and(|answer| is_another(answer.status().as_u16())) => {
+                Err(ObjectError::Changed { bucket, key: asked })
+            }
+            Err(error) => Err(ObjectError::Read {
+                bucket,
+                key: asked,
+                source: self.fault(error, "s3:GetObject").into(),
+            }),
+        }
+    }
+
     fn object(&self, listed: aws_sdk_s3::types::Object, encoded: bool) -> Result<Object, ObjectError> {
         let aws_sdk_s3::types::Object { key: Some(key), size: Some(size), last_modified, e_tag, .. } = listed
         else {
@@ -124,22 +153,12 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError> {
-        let bucket = self.name.to_string();
-        let asked = key.to_owned();
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(ObjectError::InvalidKey { bucket, key: asked });
-        }
-        match self.client.get_object().bucket(&bucket).key(key).send().await {
-            Ok(answer) => Ok(Box::new(Download::start(answer.body))),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
-                Err(ObjectError::NotFound { bucket, key: asked })
-            }
-            Err(error) => Err(ObjectError::Read {
-                bucket,
-                key: asked,
-                source: self.fault(error, "s3:GetObject").into(),
-            }),
-        }
+        self.get(key, None).await
+    }
+
+    /// What only resembles S3 may list no ETags. Then nothing can be compared, and the object is read as it is.
+    async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError> {
+        self.get(&object.key, Some(&*object.etag).filter(|etag| !etag.is_empty())).await
     }
 }
 
@@ -176,6 +195,9 @@ impl ObjectWriter for S3Bucket {
         }
     }
 }
+
+/// The status of an answer to a request whose `If-Match` names another ETag.
+const PRECONDITION_FAILED: u16 = 412;
 
 /// The longest key of an object, in bytes.
 const MAX_KEY: usize = 1024;

@@ -45,8 +45,8 @@ use jiff::{Timestamp, civil::Date};
 use models::{Column, Table};
 use polars::prelude::PolarsError;
 use shared::{
-    Asset, HistoryStore, ModelHistory, ModelName, ModelVersion, ObjectError, ObjectReader, ObjectStore,
-    ObjectWriter, RunId, StoreError, TrackRecord,
+    Asset, HistoryStore, ModelHistory, ModelName, ModelVersion, Object, ObjectError, ObjectReader,
+    ObjectStore, ObjectWriter, RunId, StoreError, TrackRecord,
 };
 use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
@@ -203,6 +203,8 @@ impl Backfill {
         let mut done_at = Timestamp::UNIX_EPOCH;
         let signs = self.objects.list(&prefix).await?;
         let mut missing = 0_u32;
+        // In the order of the shards, as they were listed.
+        let mut done: Vec<Object> = Vec::new();
         for shard in 0..settings.split.shards() {
             let sign = self::sign(&prefix, shard);
             match signs
@@ -210,7 +212,10 @@ impl Backfill {
                 .ok()
                 .and_then(|place| signs.get(place))
             {
-                Some(object) => done_at = done_at.max(object.last_modified),
+                Some(object) => {
+                    done_at = done_at.max(object.last_modified);
+                    done.push(object.clone());
+                }
                 None => missing = missing.saturating_add(1),
             }
         }
@@ -218,7 +223,7 @@ impl Backfill {
         if missing == 0 {
             let versions =
                 history.models.iter().map(|model| (model.served.name.clone(), model.served.version.clone()));
-            self.publish(settings, &run, &prefix, done_at, &versions.collect::<Vec<_>>()).await?;
+            self.publish(settings, &run, &done, done_at, &versions.collect::<Vec<_>>()).await?;
         }
         Ok(Done { run, scored, missing })
     }
@@ -284,13 +289,13 @@ impl Backfill {
         &self,
         settings: &Settings,
         run: &RunId,
-        prefix: &str,
+        signs: &[Object],
         versions: &[(ModelName, ModelVersion)],
     ) -> Result<(), BackfillError> {
         let mut parts: BTreeMap<Date, BTreeSet<String>> = BTreeMap::new();
-        for shard in 0..settings.split.shards() {
-            let key = sign(prefix, shard);
-            let reader = self.objects.open(&key).await?;
+        for (shard, sign) in (0..settings.split.shards()).zip(signs) {
+            let reader = self.objects.open_listed(sign).await?;
+            let key = sign.key.clone();
             for day in spawn_blocking(move || read_days(reader, key)).await?? {
                 parts.entry(day).or_default().insert(settings.split.of_shard(shard).part());
             }
@@ -324,24 +329,25 @@ impl Backfill {
 
     /// Publishes what the shards left, beginning with the removal of other parts. What comes last is each model's record,
     /// so that a run whose records are there is there as a whole.
+    ///
+    /// `signs` are those of all shards, in their order. A shard that was written again since they were listed is an error.
     async fn publish(
         &self,
         settings: &Settings,
         run: &RunId,
-        prefix: &str,
+        signs: &[Object],
         done_at: Timestamp,
         versions: &[(ModelName, ModelVersion)],
     ) -> Result<(), BackfillError> {
-        self.remove_others(settings, run, prefix, versions).await?;
+        self.remove_others(settings, run, signs, versions).await?;
         let mut records = Vec::new();
         let mut histories: BTreeMap<Asset, BTreeMap<ModelName, ModelHistory>> = BTreeMap::new();
         // One model after another: rows are many, and metrics need all of a model's at once.
         for (place, (name, version)) in versions.iter().enumerate() {
             let mut rows = ModelRows::new(name.kind());
-            for shard in 0..settings.split.shards() {
-                let key = sign(prefix, shard);
-                let reader = self.objects.open(&key).await?;
-                let (of_shard, kind) = (place, name.kind());
+            for sign in signs {
+                let reader = self.objects.open_listed(sign).await?;
+                let (of_shard, kind, key) = (place, name.kind(), sign.key.clone());
                 let read = spawn_blocking(move || read_rows(reader, key, of_shard, kind));
                 rows.append(read.await??);
             }
@@ -392,8 +398,10 @@ fn run_id(settings: &Settings, history: &History) -> RunId {
     // Two builds may hash differently. That costs one backfill done again.
     let mut hasher = DefaultHasher::new();
     (&history.table.key, &history.table.etag, history.table.size).hash(&mut hasher);
-    for model in &history.models {
-        (model.served.name.as_str(), model.served.version.as_str()).hash(&mut hasher);
+    for LoadedModel { served, object, .. } in &history.models {
+        (served.name.as_str(), served.version.as_str()).hash(&mut hasher);
+        // A version may be uploaded again. Its shards must not be mixed with those of the upload before.
+        (&object.key, &object.etag, object.size).hash(&mut hasher);
     }
     (settings.from, settings.to, settings.split.shards(), settings.history_days).hash(&mut hasher);
     let (from, to) = (settings.from.strftime("%Y%m%d"), settings.to.strftime("%Y%m%d"));
@@ -429,7 +437,7 @@ fn score_chunk(history: &History, rows: &[DatedRow], file_name: &str) -> Result<
     let unusable = |source| BackfillError::Table { key: history.table.key.clone(), source };
     let table = history.rows.table(rows).map_err(unusable)?;
     let mut answers = Answers::new(&history.models);
-    for (LoadedModel { served, model }, answers) in history.models.iter().zip(&mut answers.by_model) {
+    for (LoadedModel { served, model, .. }, answers) in history.models.iter().zip(&mut answers.by_model) {
         *answers = score(&served.name, model, &table)?.into_rows();
     }
     let took = begun.elapsed();

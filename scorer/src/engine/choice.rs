@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct InForce {
     pub(super) served: ServedModel,
-    object: Object,
+    pub(super) object: Object,
     pub(super) model: Arc<Model>,
     /// What it says of which rows; nothing as long as there are none.
     scored: Option<(Arc<NewestRows>, Arc<ModelScores>)>,
@@ -145,20 +145,27 @@ pub(super) async fn choose(
     choice
 }
 
-/// All artifacts, newest first, except a `latest` one that is a copy of another.
+/// All artifacts, newest first, except `latest` ones that are copies of another.
 async fn without_copies(source: &Source, mut artifacts: Artifacts, choice: &mut Choice) -> Vec<Artifact> {
-    if let Some(latest) = &artifacts.latest {
+    let mut kept = Vec::new();
+    for latest in std::mem::take(&mut artifacts.latest) {
+        let mut is_a_copy = false;
         for versioned in &artifacts.versioned {
-            match source.have_same_bytes(&latest.object, &versioned.object).await {
-                Ok(false) => continue,
-                Ok(true) => {}
-                // As long as it is not known, it is taken for what it usually is.
-                Err(_) => choice.incomplete = true,
+            // As long as it is not known, it is taken for what it usually is.
+            is_a_copy =
+                source.have_same_bytes(&latest.object, &versioned.object).await.unwrap_or_else(|_| {
+                    choice.incomplete = true;
+                    true
+                });
+            if is_a_copy {
+                break;
             }
-            artifacts.latest = None;
-            break;
+        }
+        if !is_a_copy {
+            kept.push(latest);
         }
     }
+    artifacts.latest = kept;
     artifacts.newest_first()
 }
 

@@ -38,6 +38,8 @@ pub struct History {
 pub struct LoadedModel {
     /// Which one.
     pub served: ServedModel,
+    /// What it was read from.
+    pub object: Object,
     /// The model itself.
     pub model: Arc<Model>,
 }
@@ -148,8 +150,7 @@ impl Engine {
             let rows = self.source.read_table(&table, read).await;
             rows.map_err(|refusal| unusable(&table.key, refusal.reason))?
         };
-        let loaded =
-            |in_force: choice::InForce| LoadedModel { served: in_force.served, model: in_force.model };
+        let loaded = |choice::InForce { served, object, model, .. }| LoadedModel { served, object, model };
         Ok(History { models: models.into_iter().map(loaded).collect(), table, rows })
     }
 

@@ -38,12 +38,17 @@ impl ObjectStore for Moody {
     }
 
     async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError> {
+        self.folder.open(key).await
+    }
+
+    async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError> {
+        let key = &object.key;
         self.opened.lock().unwrap().push(key.to_owned());
         if take_one(&self.refusals) {
             let source = io::Error::other("service unavailable").into();
             return Err(ObjectError::Read { bucket: self.bucket().to_owned(), key: key.to_owned(), source });
         }
-        let reader = self.folder.open(key).await?;
+        let reader = self.folder.open_listed(object).await?;
         if take_one(&self.interruptions) {
             return Ok(Box::new(Interrupted(reader.take(100))));
         }

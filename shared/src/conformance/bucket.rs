@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, io::Read, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, Change, EventSource, ObjectError, ObjectStore, ObjectWriter};
+use crate::{Batch, Change, EventSource, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 
 /// A bucket that a suite may write to, empty at first.
 #[async_trait]
@@ -38,6 +38,7 @@ pub async fn object_store<S: ObjectStore, W: World>(make: impl AsyncFn() -> (S, 
     what_is_overwritten_is_another_object(make().await).await;
     what_is_removed_is_gone(make().await).await;
     what_is_not_there_is_not_found(make().await).await;
+    what_was_listed_is_read_and_nothing_later(make().await).await;
 
     async fn an_empty_bucket_is_no_error((store, _world): (impl ObjectStore, impl World)) {
         assert_eq!(store.list("").await.unwrap(), []);
@@ -102,14 +103,41 @@ pub async fn object_store<S: ObjectStore, W: World>(make: impl AsyncFn() -> (S, 
         }
     }
 
+    async fn what_was_listed_is_read_and_nothing_later((store, world): (impl ObjectStore, impl World)) {
+        world.put("models/a", b"one").await;
+        let listed = store.list("models/").await.unwrap().remove(0);
+        assert_eq!(whole(store.open_listed(&listed).await.unwrap()).await, b"one");
+        assert_eq!(
+            whole(store.open_listed(&listed).await.unwrap()).await,
+            b"one",
+            "as often as it is asked for"
+        );
+        // Of the same length, so that nothing but the store's own mark tells them apart.
+        world.put("models/a", b"two").await;
+        match store.open_listed(&listed).await {
+            Err(ObjectError::Changed { key, bucket }) => {
+                assert_eq!((key.as_str(), bucket.as_str()), ("models/a", store.bucket()));
+            }
+            Err(other) => panic!("{other:?}"),
+            Ok(reader) => panic!("read {:?}", whole(reader).await),
+        }
+        let listed = store.list("models/").await.unwrap().remove(0);
+        assert_eq!(whole(store.open_listed(&listed).await.unwrap()).await, b"two");
+        world.remove("models/a").await;
+        assert!(matches!(store.open_listed(&listed).await, Err(ObjectError::NotFound { .. })));
+    }
+
     async fn read(store: &impl ObjectStore, key: &str) -> Result<Vec<u8>, ObjectError> {
-        let mut reader = store.open(key).await?;
+        Ok(whole(store.open(key).await?).await)
+    }
+
+    async fn whole(mut reader: ObjectReader) -> Vec<u8> {
         let whole = tokio::task::spawn_blocking(move || {
             let mut content = Vec::new();
             reader.read_to_end(&mut content).unwrap();
             content
         });
-        Ok(whole.await.unwrap())
+        whole.await.unwrap()
     }
 }
 
