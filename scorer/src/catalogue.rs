@@ -46,9 +46,9 @@ pub struct Catalogue {
 pub struct Artifacts {
     /// `models/{tipo}_{algoritmo}_{versao}.joblib` or `.safetensors`, by version.
     pub versioned: Vec<Artifact>,
-    /// `models/latest/{tipo}_{algoritmo}.joblib` or `.safetensors`, with the time of its upload as version. It counts as an artifact
-    /// of its own only if no versioned one has the same bytes.
-    pub latest: Option<Artifact>,
+    /// `models/latest/{tipo}_{algoritmo}.joblib` and `.safetensors`, each with the time of its upload as version. One of
+    /// them counts as an artifact of its own only if no versioned one has the same bytes.
+    pub latest: Vec<Artifact>,
 }
 
 /// The key of the artifact that retraining writes.
@@ -100,18 +100,20 @@ impl Format {
 }
 
 impl Artifacts {
-    /// All artifacts, newest first. Of the same version, parameter files come first, since they are read sooner and
-    /// say the same; then the order is that of the keys.
+    /// All artifacts, newest first. Of the same version, the newest upload comes first, so that no upload is passed over
+    /// for an older one in the other format. Of uploads of the same time, parameter files come first, since they are read
+    /// sooner; then the order is that of the keys.
     #[must_use]
     pub fn newest_first(self) -> Vec<Artifact> {
         let mut artifacts = self.versioned;
         artifacts.extend(self.latest);
         artifacts.sort_by(|one, other| {
-            let sooner = |artifact: &Artifact| !artifact.object.key.ends_with(Format::PARAMETERS);
+            let is_read_later = |artifact: &Artifact| !artifact.object.key.ends_with(Format::PARAMETERS);
             other
                 .version
                 .cmp(&one.version)
-                .then_with(|| sooner(one).cmp(&sooner(other)))
+                .then_with(|| other.object.last_modified.cmp(&one.object.last_modified))
+                .then_with(|| is_read_later(one).cmp(&is_read_later(other)))
                 .then_with(|| one.object.key.cmp(&other.object.key))
         });
         artifacts
@@ -164,7 +166,7 @@ impl Catalogue {
         if let Some(stem) = stem.strip_prefix("latest/") {
             let model: ModelName = stem.parse().map_err(|error| format!("{error}"))?;
             let version = ModelVersion::from_upload(object.last_modified);
-            self.models.entry(model).or_default().latest = Some(Artifact { version, object });
+            self.models.entry(model).or_default().latest.push(Artifact { version, object });
             return Ok(());
         }
         let (model, version) = model_and_version(stem)?;
@@ -283,8 +285,32 @@ mod tests {
             ("models/regressor_rf_20250101-0000.joblib", 5),
         ]);
         let artifacts = found.models[&"regressor_rf".parse().unwrap()].clone();
-        assert_eq!(artifacts.latest.as_ref().unwrap().version.as_str(), "20250729-213000");
+        assert_eq!(artifacts.latest[0].version.as_str(), "20250729-213000");
         assert_eq!(artifacts.newest_first()[0].object.key, "models/latest/regressor_rf.joblib");
+    }
+
+    #[test]
+    fn the_newest_upload_comes_first_whatever_its_format() {
+        let (joblib, parameters) =
+            ("models/latest/regressor_rf.joblib", "models/latest/regressor_rf.safetensors");
+        let versioned = "models/regressor_rf_20200101-0000";
+        let (versioned_joblib, versioned_parameters) =
+            (format!("{versioned}.joblib"), format!("{versioned}.safetensors"));
+        for (times, order) in [
+            ([1_753_824_600, 1_753_824_601], [parameters, joblib, &versioned_parameters, &versioned_joblib]),
+            ([1_753_824_601, 1_753_824_600], [joblib, parameters, &versioned_joblib, &versioned_parameters]),
+            // Parameter files are read sooner.
+            ([1_753_824_600, 1_753_824_600], [parameters, joblib, &versioned_parameters, &versioned_joblib]),
+        ] {
+            let found = catalogue(&[
+                (joblib, times[0]),
+                (parameters, times[1]),
+                (&versioned_joblib, times[0]),
+                (&versioned_parameters, times[1]),
+            ]);
+            let artifacts = found.models[&"regressor_rf".parse().unwrap()].clone().newest_first();
+            assert_eq!(keys(artifacts.iter().map(|artifact| &artifact.object)), order, "{times:?}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ use crate::{
     catalogue::{artifact_key, comparison_key},
     events,
     features::{Features, LATEST, NEXT_CLOSE, NEXT_DIRECTION, WriteError, key_of},
+    score::is_rise_or_not,
     tables::DATE_COLUMN,
 };
 
@@ -469,10 +470,8 @@ fn contender(
     if let Some(refused) = predictions.refused.first() {
         return Err(failed(format!("row {}: {}", refused.row, refused.reason)));
     }
-    if let Target::Classes { labels, .. } = target
-        && model.classes().is_some_and(|classes| classes != labels)
-    {
-        return Err(failed("its classes are not 0 and 1".to_owned()));
+    if model.classes().is_some_and(|classes| !is_rise_or_not(classes)) {
+        return Err(failed("its classes are not those of a rise and of no rise, such as 0 and 1".to_owned()));
     }
     let metrics = Metrics::of(&predictions, target)
         .ok_or_else(|| failed("its predictions are of another kind than the target".to_owned()))?;

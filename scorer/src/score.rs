@@ -17,6 +17,12 @@ use crate::tables::NewestRows;
 /// The class whose probability is asked for: the close rises.
 const RISE: i64 = 1;
 
+/// The classes that say which of them is a rise, as whole numbers in ascending order. `false` is 0 and `true` is 1.
+const DIRECTIONS: [&[i64]; 3] = [&[0, 1], &[-1, 1], &[-1, 0, 1]];
+
+/// More classes than this are counted in a message and not named.
+const MAX_NAMED_CLASSES: usize = 8;
+
 /// What one model says of each row of a table, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelScores {
@@ -39,12 +45,15 @@ pub enum ScoreError {
         model: ModelName,
     },
     /// Its classes are not those of a direction.
-    #[error("model {model}: its classes are {found:?}, and whole numbers with 1 among them are expected")]
+    #[error(
+        "model {model}: nothing says which of its classes ({found}) is a rise; train it on 0 and 1, False and True, \
+         -1 and 1, or -1, 0 and 1, where 1 is a rise"
+    )]
     Classes {
         /// The model.
         model: ModelName,
-        /// The classes that it was trained on.
-        found: Vec<String>,
+        /// The classes that it was trained on, of many the first ones.
+        found: String,
     },
     /// The table is not what it was trained on.
     #[error("model {model}: {source}")]
@@ -169,12 +178,27 @@ fn usable_classes(name: &ModelName, classes: Option<&[Label]>) -> Result<Option<
         (ModelKind::Classifier, None) => Err(ScoreError::NotAClassifier { model: name.clone() }),
         (ModelKind::Classifier, Some(found)) => match Classes::new(found) {
             Some(classes) => Ok(Some(classes)),
-            None => {
-                let found = found.iter().map(Label::to_string).collect();
-                Err(ScoreError::Classes { model: name.clone(), found })
-            }
+            None => Err(ScoreError::Classes { model: name.clone(), found: named(found) }),
         },
     }
+}
+
+/// Classes for a message.
+fn named(classes: &[Label]) -> String {
+    let one = |class: &Label| match class {
+        Label::Text(text) => format!("{:?}", text.chars().take(32).collect::<String>()),
+        class => class.to_string(),
+    };
+    let mut named: Vec<String> = classes.iter().take(MAX_NAMED_CLASSES).map(one).collect();
+    if let more @ 1.. = classes.len().saturating_sub(MAX_NAMED_CLASSES) {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
+}
+
+/// Whether a model of two classes is one of directions, whose second class is a rise.
+pub(crate) fn is_rise_or_not(classes: &[Label]) -> bool {
+    Classes::new(classes).is_some_and(|classes| classes.labels.len() == 2 && classes.place_of_rise == 1)
 }
 
 impl Classes {
@@ -182,9 +206,15 @@ impl Classes {
         let whole = |label: &Label| match label {
             Label::Integer(value) => Some(*value),
             Label::Bool(value) => Some(i64::from(*value)),
-            _ => None,
+            Label::Real(value) => [-1, 0, 1].into_iter().find(|whole| f64::from(*whole as i8) == *value),
+            Label::Text(_) => None,
         };
         let labels: Vec<i64> = labels.iter().map(whole).collect::<Option<_>>()?;
+        let mut ascending = labels.clone();
+        ascending.sort_unstable();
+        if !DIRECTIONS.contains(&&*ascending) {
+            return None;
+        }
         let place_of_rise = labels.iter().position(|label| *label == RISE)?;
         Some(Self { labels, place_of_rise })
     }
@@ -213,15 +243,45 @@ mod tests {
     }
 
     #[test]
-    fn a_classifier_needs_whole_numbers_with_one_among_them() {
+    fn a_classifier_needs_classes_that_say_which_one_is_a_rise() {
         let classifier = name("classifier_rf");
         let classes = [Label::Integer(0), Label::Integer(1)];
-        assert_eq!(usable_classes(&classifier, Some(&classes)).unwrap().unwrap().place_of_rise, 1);
-        assert!(usable_classes(&classifier, Some(&[Label::Bool(false), Label::Bool(true)])).is_ok());
-        for unusable in
-            [vec![Label::Integer(0)], vec![Label::Text("up".into())], vec![Label::Real(1.5)], vec![]]
-        {
-            assert!(usable_classes(&classifier, Some(&unusable)).is_err(), "{unusable:?}");
+        let integers =
+            |values: &[i64]| -> Vec<Label> { values.iter().copied().map(Label::Integer).collect() };
+        let reals = |values: &[f64]| -> Vec<Label> { values.iter().copied().map(Label::Real).collect() };
+        let texts = |values: &[&str]| -> Vec<Label> {
+            values.iter().map(|text| Label::Text((*text).into())).collect()
+        };
+        for (usable, rise, whole) in [
+            (classes.to_vec(), 1, vec![0, 1]),
+            (vec![Label::Bool(false), Label::Bool(true)], 1, vec![0, 1]),
+            (integers(&[-1, 1]), 1, vec![-1, 1]),
+            (integers(&[-1, 0, 1]), 2, vec![-1, 0, 1]),
+            (reals(&[0.0, 1.0]), 1, vec![0, 1]),
+            (reals(&[-0.0, 1.0]), 1, vec![0, 1]),
+            (reals(&[-1.0, 1.0]), 1, vec![-1, 1]),
+            (reals(&[-1.0, 0.0, 1.0]), 2, vec![-1, 0, 1]),
+        ] {
+            let classes = usable_classes(&classifier, Some(&usable)).unwrap().unwrap();
+            assert_eq!((classes.place_of_rise, classes.labels), (rise, whole), "{usable:?}");
+        }
+        for (unusable, named) in [
+            (integers(&[0, 1, 2]), "(0, 1, 2)"),
+            (integers(&[1, 2]), "(1, 2)"),
+            (integers(&[0]), "(0)"),
+            (integers(&[1]), "(1)"),
+            (integers(&[1, 1]), "(1, 1)"),
+            (integers(&(0..20).collect::<Vec<_>>()), "(0, 1, 2, 3, 4, 5, 6, 7, 12 more)"),
+            (reals(&[0.0, 1.5]), "(0.0, 1.5)"),
+            (reals(&[1e-6, 1.0]), "(1e-06, 1.0)"),
+            (reals(&[f64::NAN, 1.0]), "(nan, 1.0)"),
+            (texts(&["down", "up"]), r#"("down", "up")"#),
+            (texts(&["0", "1"]), r#"("0", "1")"#),
+            (vec![Label::Bool(true)], "(true)"),
+            (vec![], "()"),
+        ] {
+            let error = usable_classes(&classifier, Some(&unusable)).err().unwrap().to_string();
+            assert!(error.contains(named) && error.contains("1 is a rise"), "{error}");
         }
         assert!(matches!(usable_classes(&classifier, None), Err(ScoreError::NotAClassifier { .. })));
         let regressor = name("regressor_rf");

@@ -7,7 +7,8 @@ pub enum Outcome {
     Close(f64),
     /// The predicted direction.
     Direction {
-        /// The predicted class: 1 for a rise, 0 otherwise.
+        /// The predicted class, as the model was trained on it: 1 for a rise, and 0 or -1 otherwise. A model of the
+        /// classes -1, 0 and 1 says 0 where it expects neither a rise nor a fall.
         class: i64,
         /// The probability of class 1, from 0 to 1.
         probability: f64,

@@ -55,12 +55,23 @@ impl ModelRows {
         let Some(Column::Text(symbols)) = table.column(ASSET_COLUMN) else {
             return Err(TableError::MissingColumn(ASSET_COLUMN.to_owned()));
         };
-        let assets: Vec<Asset> = symbols.dictionary().iter().filter_map(|text| text.parse().ok()).collect();
+        // Several texts may name one asset, and a text that names none must not move the places of the others.
+        let mut assets: Vec<Asset> = Vec::new();
+        let mut known: HashMap<Asset, u32> = HashMap::new();
+        let mut place = |text: &str| -> Option<u32> {
+            let asset: Asset = text.parse().ok()?;
+            let next = u32::try_from(assets.len()).ok()?;
+            Some(*known.entry(asset).or_insert_with_key(|asset| {
+                assets.push(asset.clone());
+                next
+            }))
+        };
+        let places: Vec<Option<u32>> = symbols.dictionary().iter().map(|text| place(text)).collect();
         let closes = numbers("fechamento")?.iter().zip(numbers("fechamento_next")?);
         let answers = numbers(predicted)?.iter().zip(numbers(probability)?);
         let rows = symbols.codes().zip(numbers(DATE_COLUMN)?).zip(closes).zip(answers);
         let rows = rows.filter_map(|(((asset, day), (close, next_close)), (predicted, probability))| {
-            let asset = u32::try_from(asset?).ok()?;
+            let asset = places[asset?]?;
             let day = day_of(*day)?;
             let (close, next_close, probability) = (*close, *next_close, *probability);
             predicted.is_finite().then_some(Row {
@@ -164,10 +175,8 @@ fn metrics(kind: ModelKind, rows: &[&Row]) -> Metrics {
             }
         }
         ModelKind::Classifier => {
-            // What is neither of the two classes is wrong in any case.
-            let class =
-                |predicted: f64| [0.0, 1.0].iter().position(|class| *class == predicted).unwrap_or(2) as u32;
-            let predicted: Vec<u32> = rows.iter().map(|row| class(row.predicted)).collect();
+            // Every class but 1 says that there is no rise: 0, and -1 of a model that has it.
+            let predicted: Vec<u32> = rows.iter().map(|row| u32::from(row.predicted == 1.0)).collect();
             let came: Vec<u32> = rows.iter().map(|row| u32::from(rises(row))).collect();
             let probabilities: Vec<f64> = rows.iter().map(|row| row.probability).collect();
             let found = ClassificationMetrics::of(&predicted, &probabilities, &came);
@@ -186,6 +195,49 @@ fn metrics(kind: ModelKind, rows: &[&Row]) -> Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_names_no_asset_moves_no_row_to_another() {
+        let texts = ["BTC", "not an asset", "ETH", "btc", "ETH"];
+        let numbers = |values: [f64; 5]| Column::Number(values.to_vec());
+        let table = Table::new([
+            (ASSET_COLUMN, Column::text(texts.map(Some))),
+            (DATE_COLUMN, numbers([1.0, 1.0, 1.0, 2.0, 2.0])),
+            ("fechamento", numbers([10.0, 20.0, 30.0, 40.0, 50.0])),
+            ("fechamento_next", numbers([11.0, 21.0, 31.0, 41.0, 51.0])),
+            ("predicao", numbers([1.0, 2.0, 3.0, 4.0, 5.0])),
+            ("probabilidade", numbers([f64::NAN; 5])),
+        ])
+        .unwrap();
+        let rows = ModelRows::from_sign(&table, ModelKind::Regressor, "predicao", "probabilidade").unwrap();
+        let mut all = ModelRows::new(ModelKind::Regressor);
+        all.append(rows);
+        let days = all.last_days(9);
+        let closes: Vec<(&str, Vec<Option<f64>>)> = days
+            .iter()
+            .map(|(asset, days)| (asset.as_str(), days.iter().map(|day| day.fechamento).collect()))
+            .collect();
+        assert_eq!(
+            closes,
+            [("BTC", vec![Some(10.0), Some(40.0)]), ("ETH", vec![Some(30.0), Some(50.0)])],
+            "texts in another case name the same asset"
+        );
+    }
+
+    #[test]
+    fn a_class_of_minus_one_says_that_there_is_no_rise() {
+        let row = |predicted: f64, next_close: f64| Row {
+            day: Date::default(),
+            asset: 0,
+            predicted,
+            probability: 0.5,
+            close: 1.0,
+            next_close,
+        };
+        let rows = [row(-1.0, 0.5), row(0.0, 1.0), row(1.0, 2.0), row(-1.0, 2.0)];
+        let found = metrics(ModelKind::Classifier, &rows.iter().collect::<Vec<_>>());
+        assert_eq!((found.acuracia, found.acerto_direcional), (Some(0.75), Some(0.75)));
+    }
 
     #[test]
     fn days_are_read_as_they_were_written() {

@@ -18,8 +18,8 @@ use shared::Asset;
 
 use super::candles::{Candles, Price};
 use crate::tables::{
-    ASSET_COLUMN, DATE_COLUMN, TableError, TableLimits, UnusableRows, check, day, parse_instant,
-    without_panic,
+    ASSET_COLUMN, DATE_COLUMN, TableError, TableLimits, UnusableRows, check, check_content, day,
+    parse_instant, without_panic,
 };
 
 /// The columns of `raw.csv`, by position.
@@ -109,6 +109,7 @@ pub fn are_candles(content: &[u8]) -> bool {
 
 fn check_size(content: &[u8], limits: &TableLimits) -> Result<(), TableError> {
     check("bytes", content.len(), limits.bytes)?;
+    check_content(FORMAT, content)?;
     // Before anything is allocated for a row: a line may be of one byte, and its cells take a hundred and sixty.
     let lines = content.iter().filter(|byte| **byte == b'\n').count();
     check("lines", lines, u64::try_from(limits.rows).unwrap_or(u64::MAX))

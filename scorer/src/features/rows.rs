@@ -55,8 +55,9 @@ impl Features {
 
     /// The rows that models are trained on: those whose asset has a next row with a close.
     ///
-    /// Sorted by day and asset. The columns are those of the feature table, `data` in days since 1970-01-01, without
-    /// `max_acum`, and the targets [`NEXT_CLOSE`] and [`NEXT_DIRECTION`].
+    /// Sorted by day and asset. Of several rows of an asset and a day the last one counts. The columns are those of the
+    /// feature table, `data` in days since 1970-01-01, without `max_acum`, and the targets [`NEXT_CLOSE`] and
+    /// [`NEXT_DIRECTION`].
     ///
     /// # Errors
     /// There is no such row.
@@ -64,11 +65,15 @@ impl Features {
         let mut rows: Vec<(Date, Place, f64, f64)> = Vec::new();
         for (place, asset) in self.assets.iter().enumerate() {
             let closes = asset.numbers(Price::Close.column());
-            let days = asset.candles.days.iter().zip(closes).zip(closes.iter().skip(1)).enumerate();
-            rows.extend(
-                days.filter(|(_, (_, next))| !next.is_nan())
-                    .map(|(row, ((day, close), next))| (*day, (place, row), *close, *next)),
-            );
+            let days = &asset.candles.days;
+            let is_last_of_day = |row: &usize| days.get(row + 1) != Some(&days[*row]);
+            let last_rows: Vec<usize> = (0..days.len()).filter(is_last_of_day).collect();
+            for (row, next_row) in last_rows.iter().zip(last_rows.iter().skip(1)) {
+                let next_close = closes[*next_row];
+                if !next_close.is_nan() {
+                    rows.push((days[*row], (place, *row), closes[*row], next_close));
+                }
+            }
         }
         if rows.is_empty() {
             return Err(TableError::NoRows { unusable: self.unusable.clone() });

@@ -9,7 +9,8 @@ use polars::prelude::{CsvReadOptions, PolarsError, SerReader};
 use shared::Asset;
 
 use super::{
-    ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, TableLimits, check, convert, day, without_panic,
+    ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, TableLimits, check, check_content, convert, day,
+    without_panic,
 };
 
 /// The newest row of a table of one asset, `data/{ATIVO}/{ATIVO}_{YYYY-MM-DD}.csv`.
@@ -62,6 +63,7 @@ pub fn newest_row_of_csv(
     limits: &TableLimits,
 ) -> Result<AssetRow, TableError> {
     check("bytes", content.len(), limits.bytes)?;
+    check_content("CSV", content)?;
     limits.check_cells_of_csv(content)?;
     let cells = without_panic("CSV", || last_row(content, limits))?;
     let cell =

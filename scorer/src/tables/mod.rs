@@ -245,6 +245,14 @@ pub(crate) fn check(unit: &'static str, found: usize, limit: u64) -> Result<(), 
     }
 }
 
+/// Refuses a pointer of Git LFS, which would be an odd table of the format otherwise.
+pub(crate) fn check_content(format: &'static str, content: &[u8]) -> Result<(), TableError> {
+    match models::is_git_lfs_pointer(content) {
+        true => Err(TableError::Unreadable { format, message: models::GIT_LFS_POINTER.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 pub(crate) fn day(instant: Timestamp) -> Date {
     instant.to_zoned(TimeZone::UTC).date()
 }

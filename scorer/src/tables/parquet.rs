@@ -7,6 +7,7 @@
 //!   that fails cannot be caught, other than a panic). So the pages of a column are checked before it is read.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     io::Cursor,
     sync::Arc,
@@ -29,7 +30,8 @@ use polars_parquet::{
 use shared::{Asset, InvalidAsset};
 
 use super::{
-    ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, TableLimits, UnusableRows, check, convert, day,
+    ASSET_COLUMN, DATE_COLUMN, NewestRows, TableError, TableLimits, UnusableRows, check, check_content,
+    convert, day,
 };
 use crate::features;
 
@@ -78,7 +80,9 @@ pub(super) fn training_rows(content: Vec<u8>, limits: &TableLimits) -> Result<(T
     let rows = (0 as IdxSize..).zip(symbols.iter()).zip(instants).zip(closes);
     let mut rows: Vec<(&str, Timestamp, IdxSize, f64)> =
         rows.filter_map(|(((row, symbol), instant), close)| Some((symbol?, instant?, row, close))).collect();
-    rows.sort_unstable_by_key(|(symbol, instant, row, _)| (*symbol, *instant, *row));
+    // Of several rows of an asset and a day the last one counts, or else a row would be followed by one of its own day.
+    rows.sort_unstable_by_key(|(symbol, instant, row, _)| (*symbol, day(*instant), Reverse(*row)));
+    rows.dedup_by_key(|(symbol, instant, ..)| (*symbol, day(*instant)));
     let followed =
         rows.iter().zip(rows.iter().skip(1)).filter(|(row, next)| row.0 == next.0 && !next.3.is_nan());
     let mut learnt: Vec<(Timestamp, &str, IdxSize, f64, f64)> = followed
@@ -109,6 +113,7 @@ type Newest = BTreeMap<Asset, (Option<Timestamp>, IdxSize)>;
 impl File {
     pub(super) fn open(content: Vec<u8>, limits: &TableLimits) -> Result<Self, TableError> {
         check("bytes", content.len(), limits.bytes)?;
+        check_content("parquet", &content)?;
         let content = Buffer::from_vec(content);
         let mut reader = ParquetReader::new(Cursor::new(content.clone()));
         let metadata = simplified(reader.get_metadata().map_err(unreadable)?);

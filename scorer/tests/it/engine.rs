@@ -158,6 +158,46 @@ async fn a_copy_without_a_version_counts_only_if_no_versioned_object_has_its_byt
 }
 
 #[tokio::test]
+async fn of_two_copies_without_a_version_the_newest_upload_is_in_force_whatever_its_format() {
+    let (bucket, engine, _, _) = loaded().await;
+    let limits = Settings::default().model_limits;
+    let gbr = "models/regressor_gbr_20250729-2130.joblib";
+    let parameters = bucket.path().join("models/latest/regressor_lin.safetensors");
+    std::fs::create_dir_all(parameters.parent().unwrap()).unwrap();
+    scorer::convert(&bucket.path().join(gbr), &parameters, &limits, &scorer::Progress::none()).unwrap();
+    let first = reload(&engine).await;
+    assert_eq!(btc(&first.snapshot, "regressor_lin"), btc(&first.snapshot, "regressor_gbr"));
+    // A later upload in the other format, whose name comes first.
+    let joblib = "models/latest/regressor_lin.joblib";
+    bucket.write(joblib, &bytes(&bucket, "models/regressor_rf_20250729-2130.joblib"));
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    std::fs::File::options()
+        .write(true)
+        .open(bucket.path().join(joblib))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    let second = reload(&engine).await;
+    assert_eq!(btc(&second.snapshot, "regressor_lin"), btc(&second.snapshot, "regressor_rf"));
+    assert_eq!(rejected(&second.snapshot), []);
+    bucket.write(joblib, b"garbage");
+    std::fs::File::options()
+        .write(true)
+        .open(bucket.path().join(joblib))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    let (fresh, _) = bucket.engine();
+    let third = reload(&fresh).await;
+    assert_eq!(
+        btc(&third.snapshot, "regressor_lin"),
+        btc(&first.snapshot, "regressor_gbr"),
+        "the one before it"
+    );
+    assert_eq!(rejected(&third.snapshot)[0].0, joblib);
+}
+
+#[tokio::test]
 async fn a_model_that_is_not_what_its_name_says_is_rejected() {
     let (bucket, engine, _, first) = loaded().await;
     bucket.write("models/classifier_rf_20250801-0000.joblib", &bytes(&bucket, LIN));

@@ -69,6 +69,23 @@ fn training_rows_are_those_of_the_training_job() {
     python("feature_tables.py", &["training".as_ref(), folder.path().as_ref()]);
 }
 
+#[test]
+fn of_two_candles_of_a_day_the_last_one_is_learnt_from() {
+    let row = |day: u32, close: f64| format!("A|2025-02-{day:02}|0|9|1|2|{close}|4|5\n");
+    let content = [row(1, 1.0), row(2, 2.0), row(2, 20.0), row(3, 3.0), row(3, 30.0)].concat();
+    let table = features(&format!("{HEADER}\n{content}")).training_rows().unwrap();
+    let column = |name: &str| match table.column(name) {
+        Some(Column::Number(numbers)) => numbers.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(column("fechamento"), [1.0, 20.0]);
+    assert_eq!(
+        column("fechamento_next"),
+        [20.0, 30.0],
+        "the next day's last close, and never the same day's"
+    );
+}
+
 fn write_csv(table: &Table, path: &Path) {
     let names: Vec<&str> = table.columns().map(|(name, _)| name).collect();
     let mut text = names.join("|");

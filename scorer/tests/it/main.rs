@@ -12,6 +12,7 @@ mod engine;
 mod features;
 mod folder;
 mod follow;
+mod numbers;
 mod retrain;
 mod tables;
 mod terminal;

@@ -45,6 +45,14 @@ fn the_exit_code_tells_done_from_failed_from_wrong_and_the_reason_what_to_do() {
     let cut = FolderBucket::empty();
     cut.write("cut.joblib", std::fs::read(&model).unwrap().get(..1000).unwrap());
     let cut = cut.path().join("cut.joblib");
+    let pointer = FolderBucket::empty();
+    pointer
+        .write("a.joblib", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 48000000\n");
+    let pointer = pointer.path().join("a.joblib");
+    // An empty dict.
+    let dict = FolderBucket::empty();
+    dict.write("a.joblib", b"\x80\x04}.");
+    let dict = dict.path().join("a.joblib");
     let cases: &[(&[&[&str]], i32, &str)] = &[
         (&[&["score", "--bucket", sample]], 0, ""),
         (&[&["inspect", &model]], 0, ""),
@@ -54,6 +62,10 @@ fn the_exit_code_tells_done_from_failed_from_wrong_and_the_reason_what_to_do() {
         (&[&["score", "--bucket", sample, "--ativo", "XYZ"]], 1, "tip: there are 8 assets: ADA, BTC"),
         (&[&["inspect", "no/such"]], 1, r#""no/such" cannot be opened: No such file"#),
         (&[&["inspect", cut.to_str().unwrap()]], 1, "tip: copy the file again"),
+        (&[&["inspect", pointer.to_str().unwrap()]], 1, "run `git lfs pull`"),
+        (&[&["inspect", pointer.to_str().unwrap()]], 1, "tip: README.md lists the formats"),
+        (&[&["inspect", dict.to_str().unwrap()]], 1, "it holds a dict with no keys; the fitted Pipeline"),
+        (&[&["inspect", dict.to_str().unwrap()]], 1, "tip: README.md lists the formats"),
         (&[&["features", &model, "--out", "x.parquet"]], 1, "tip: a raw.csv has a header"),
         (&[&["rollback"], &nowhere], 1, "tip: --redis-url or REDIS_URL says where Redis is"),
         (&[&["backfill", "--bucket", sample], &nowhere], 1, "tip: --redis-url or REDIS_URL"),

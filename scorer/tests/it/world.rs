@@ -51,7 +51,7 @@ pub(crate) fn python_models() -> &'static Path {
     MODELS.get_or_init(|| made_by("make_models.py", &sample_bucket())).path()
 }
 
-fn made_by(script: &str, input: &Path) -> TempDir {
+pub(crate) fn made_by(script: &str, input: &Path) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     python(script, &[input.as_ref(), folder.path().as_ref()]);
     folder

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use models::{ParametersError, ReadError};
 use scorer::{
     HistoryError, InspectError, ReloadError, backfill::BackfillError, features::FileError, tip_on_folder,
 };
@@ -31,9 +32,10 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if let Some(error) = cause.downcast_ref() {
         return match error {
-            InspectError::Read { .. } => Some(
-                "copy the file again if it may be incomplete; README.md lists the formats and steps that are understood",
-            ),
+            InspectError::Read { source, .. } if is_damage(&**source) => {
+                Some("copy the file again: its bytes are truncated or damaged")
+            }
+            InspectError::Read { .. } => Some("README.md lists the formats and steps that are understood"),
             InspectError::Inexpressible { .. } => Some("docs/parameters.md lists what has a form"),
             InspectError::Open { .. } | InspectError::Write { .. } => None,
         };
@@ -45,6 +47,12 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+/// Whether another copy of an artifact may be sound.
+fn is_damage(error: &(dyn Error + 'static)) -> bool {
+    let artifact = error.downcast_ref::<ReadError>().is_some_and(ReadError::is_damage);
+    artifact || error.downcast_ref::<ParametersError>().is_some_and(ParametersError::is_damage)
 }
 
 fn on_objects(error: &ObjectError) -> Option<&'static str> {
