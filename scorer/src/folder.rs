@@ -392,9 +392,8 @@ impl Folder {
         if !metadata.is_file() || !path.starts_with(&root) {
             return Err(self.invalid(key));
         }
-        let is_as_listed = |metadata: &fs::Metadata| {
-            listed.is_none_or(|listed| object(key.to_owned(), metadata) == *listed)
-        };
+        let is_as_listed =
+            |metadata: &fs::Metadata| listed.is_none_or(|listed| object(key.to_owned(), metadata) == *listed);
         let changed = || ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() };
         if !is_as_listed(&metadata) {
             return Err(changed());

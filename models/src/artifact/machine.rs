@@ -539,7 +539,7 @@ impl<'a> Machine<'a> {
                         return self.push(frame, array);
                     }
                     // Not an error here, so that the forest can be refused by its name.
-                    Role::Tree if self.has_several_outputs(state) => self.restore(target, Value::Opaque),
+                    Role::Tree if self.has_several_outputs(state)? => self.restore(target, Value::Opaque),
                     Role::Tree => {
                         let tree = self.tree(&object, state)?;
                         self.restore(target, Value::Tree(Box::new(tree)));
@@ -569,9 +569,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn has_several_outputs(&self, state: Handle) -> bool {
-        let values = self.graph.item(state, "values").map(|values| self.graph.get(values));
-        matches!(values, Some(Value::Array(values)) if matches!(*values.shape, [_, outputs, _] if outputs > 1))
+    fn has_several_outputs(&self, state: Handle) -> Result<bool, ReadError> {
+        let values = self.within(self.graph.item(state, "values"))?.map(|values| self.graph.get(values));
+        let shape = match values {
+            Some(Value::Array(values)) => values.shape.as_slice(),
+            _ => &[],
+        };
+        Ok(matches!(*shape, [_, outputs, _] if outputs > 1))
     }
 
     /// A tree's arrays become a compact tree at once.
