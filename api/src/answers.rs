@@ -129,6 +129,9 @@ struct Details<'a> {
     /// How the last model that was to replace it did, if it was not better.
     #[serde(skip_serializing_if = "Option::is_none")]
     desafiante: Option<Compared<'a>>,
+    /// Why its predictions are those of an earlier generation, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    desatualizado: Option<&'a str>,
 }
 
 /// Why a retrained model replaced the one before it, or did not.
@@ -380,6 +383,7 @@ fn details<'a>(summary: &Summary, model: &'a ModelSummary) -> Details<'a> {
         falhas: model.failed,
         comparacao: model.comparison.as_deref().map(Compared::from),
         desafiante: model.lost.as_deref().map(Compared::from),
+        desatualizado: model.stale.as_deref().map(|stale| stale.reason.as_str()),
     }
 }
 

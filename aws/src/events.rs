@@ -1,14 +1,13 @@
 //! What can be observed of the queue: each event is one struct, which writes its log line and its counter.
 
 use std::{
-    error::Error,
     sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
-use shared::{EventError, metrics::registered};
+use shared::{Causes, EventError, metrics::registered};
 
 use crate::{
     meaning::{Irrelevant, Poison},
@@ -166,7 +165,7 @@ pub(crate) struct UnreadableRecord<'a> {
 impl UnreadableRecord<'_> {
     pub(crate) fn emit(self) {
         let Self { queue, message_id, reason } = self;
-        tracing::warn!(queue, message_id, error = reason as &dyn Error, "record of a message ignored");
+        tracing::warn!(queue, message_id, error = %Causes(reason), "record of a message ignored");
         UNREADABLE.inc();
     }
 }
@@ -197,7 +196,7 @@ impl PoisonReceived<'_> {
 
     pub(crate) fn emit(self) {
         let Self { queue, message_id, reason, receives, fate, .. } = self;
-        let error = reason as &dyn Error;
+        let error = tracing::field::display(Causes(reason));
         let body: String = self.body.chars().take(Self::SHOWN).collect();
         let outcome = match fate {
             Fate::Returned => "returned",
@@ -272,7 +271,7 @@ pub(crate) struct ReceiveFailed<'a> {
 impl ReceiveFailed<'_> {
     pub(crate) fn emit(self) {
         UNREACHABLE.set(1);
-        tracing::debug!(error = self.error as &dyn Error, "receive failed");
+        tracing::debug!(error = %Causes(self.error), "receive failed");
         RECEIVE_ERRORS.inc();
     }
 }
@@ -284,7 +283,7 @@ pub(crate) struct ChoreFailed<'a> {
 
 impl ChoreFailed<'_> {
     pub(crate) fn emit(self) {
-        tracing::warn!(error = self.error as &dyn Error, "irrelevant messages stay in the queue");
+        tracing::warn!(error = %Causes(self.error), "irrelevant messages stay in the queue");
         CHORE_FAILURES.inc();
     }
 }

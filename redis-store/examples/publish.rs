@@ -136,6 +136,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
         loaded_at: Timestamp::now(),
         comparison: None,
         lost: None,
+        stale: None,
     };
     Arc::new(Snapshot {
         generation,

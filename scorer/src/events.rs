@@ -10,7 +10,8 @@ use prometheus::{
     exponential_buckets,
 };
 use shared::{
-    Comparison, EventError, ModelName, RejectedArtifact, Snapshot, StoreError, TraceId, metrics::registered,
+    Causes, Comparison, EventError, ModelName, ObjectError, RejectedArtifact, Snapshot, StoreError, TraceId,
+    metrics::registered,
 };
 use tracing::Span;
 
@@ -19,6 +20,23 @@ use crate::{Publication, ReloadError, features::Update, tables::UnusableRows};
 static RELOADS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let options = Opts::new("cripto_scorer_reloads_total", "Looks at the bucket, by what came of them.");
     registered(IntCounterVec::new(options, &["result"]))
+});
+static RELOAD_FAILURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options = Opts::new("cripto_scorer_reload_failures_total", "Reloads that failed, by place and kind.");
+    registered(IntCounterVec::new(options, &["place", "kind"]))
+});
+static UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let options = Opts::new(
+        "cripto_scorer_unreadable_objects_total",
+        "Attempts to read an object that the store did not give, by kind of fault.",
+    );
+    registered(IntCounterVec::new(options, &["kind"]))
+});
+static STALE: LazyLock<IntGauge> = LazyLock::new(|| {
+    gauge(
+        "cripto_scorer_stale_models",
+        "Models in the newest snapshot whose predictions are of an earlier one.",
+    )
 });
 static RELOAD_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     histogram(
@@ -322,6 +340,7 @@ impl Reloaded<'_> {
         MODELS.set(count(summary.models.len()));
         ASSETS.set(count(summary.assets));
         REJECTED.set(count(summary.rejected.len()));
+        STALE.set(count(summary.models.iter().filter(|model| model.stale.is_some()).count()));
         if self.publication == Publication::Published {
             GENERATION.set(i64::try_from(summary.generation.0).unwrap_or(i64::MAX));
         }
@@ -351,8 +370,12 @@ pub(crate) struct ReloadFailed<'a> {
 impl ReloadFailed<'_> {
     pub(crate) fn emit(self) {
         RELOADS.with_label_values(&["failed"]).inc();
+        let (place, kind) = (self.error.place().as_str(), self.error.kind());
+        RELOAD_FAILURES.with_label_values(&[place, kind]).inc();
         tracing::error!(
-            error = self.error as &dyn Error,
+            error = %Causes(self.error),
+            place,
+            kind,
             next_in_seconds = self.next_in.as_secs_f64(),
             "reload failed; what is served stays"
         );
@@ -393,8 +416,9 @@ impl Acknowledged {
     }
 }
 
-/// Events wait for the next try.
+/// Objects, and the events that tell of them, wait for the next try.
 pub(crate) struct Deferred {
+    pub(crate) objects: usize,
     pub(crate) batches: usize,
     pub(crate) next_in: Duration,
 }
@@ -403,10 +427,51 @@ impl Deferred {
     pub(crate) fn emit(self) {
         BATCHES.with_label_values(&["deferred"]).inc_by(self.batches as u64);
         tracing::info!(
+            objects = self.objects,
             batches = self.batches,
             next_in_seconds = self.next_in.as_secs_f64(),
             "something could not be read; it is tried again"
         );
+    }
+}
+
+/// The store did not give an object.
+pub(crate) struct ObjectUnreadable<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) error: &'a ObjectError,
+    /// Not too many have been logged.
+    pub(crate) is_logged: bool,
+}
+
+impl ObjectUnreadable<'_> {
+    pub(crate) fn emit(self) {
+        let kind = self.error.kind().as_str();
+        UNREADABLE.with_label_values(&[kind]).inc();
+        if self.is_logged {
+            tracing::warn!(key = self.key, kind, error = %Causes(self.error), "object cannot be read");
+        }
+    }
+}
+
+/// An object broke off while it was read.
+pub(crate) struct DownloadInterrupted<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) reason: &'a str,
+    /// Not too many have been logged.
+    pub(crate) is_logged: bool,
+}
+
+impl DownloadInterrupted<'_> {
+    pub(crate) fn emit(self) {
+        UNREADABLE.with_label_values(&["interrupted"]).inc();
+        if self.is_logged {
+            tracing::warn!(
+                key = self.key,
+                kind = "interrupted",
+                error = self.reason,
+                "object cannot be read"
+            );
+        }
     }
 }
 
@@ -435,15 +500,22 @@ impl Missing<'_> {
 /// The event source failed.
 pub(crate) struct SourceFailed<'a> {
     pub(crate) error: &'a EventError,
-    /// It has failed the same way just before: counted, and not written again.
-    pub(crate) again: bool,
+    /// The time since the first failure in a row.
+    pub(crate) lasts: Duration,
+    /// Otherwise the same was logged a short time ago.
+    pub(crate) is_logged: bool,
 }
 
 impl SourceFailed<'_> {
     pub(crate) fn emit(self) {
         SOURCE_ERRORS.inc();
-        if !self.again {
-            tracing::warn!(error = self.error as &dyn Error, "event source");
+        if self.is_logged {
+            tracing::warn!(
+                error = %Causes(self.error),
+                kind = self.error.kind().as_str(),
+                failed_for_seconds = self.lasts.as_secs_f64(),
+                "event source"
+            );
         }
     }
 }
@@ -464,7 +536,7 @@ pub(crate) struct ReportFailed<'a> {
 
 impl ReportFailed<'_> {
     pub(crate) fn emit(self) {
-        tracing::warn!(error = self.error as &dyn Error, "the outcome of a reload could not be left");
+        tracing::warn!(error = %Causes(self.error), "the outcome of a reload could not be left");
     }
 }
 

@@ -56,8 +56,8 @@ pub mod tables;
 
 pub use admission::{Admission, NotAdmitted};
 pub use engine::{
-    Data, DataError, Engine, History, HistoryError, InForce, LoadedModel, ModelInForce, Publication, Reload,
-    ReloadError, Settings, TrainingRows, Wanted,
+    Data, DataError, Engine, History, HistoryError, InForce, LoadedModel, Look, ModelInForce, Place,
+    Publication, Reload, ReloadError, Settings, TrainingRows, Wanted,
 };
 pub use folder::{FolderStore, tip_on_folder};
 pub use folder_watch::FolderWatch;

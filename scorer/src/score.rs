@@ -309,6 +309,7 @@ mod tests {
             loaded_at: jiff::Timestamp::UNIX_EPOCH,
             comparison: None,
             lost: None,
+            stale: None,
         };
         let closes = models::Column::Number(vec![0.5, f64::NAN]);
         let rows = NewestRows {

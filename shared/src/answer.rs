@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize, Serializer};
+use thiserror::Error;
 
 use crate::{Asset, AssetPredictions, Generation, ModelName, Outcome, Prediction, Snapshot};
 
@@ -49,6 +50,59 @@ pub struct ModelAnswer<'a> {
     pub tipo: &'static str,
     /// The model's version.
     pub versao: &'a str,
+    /// The prediction is that of an earlier generation, since the model cannot be read; left out if it is new.
+    #[serde(skip_serializing_if = "is_false")]
+    pub desatualizado: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A [`SymbolAnswer`] that is read back from a store, as far as predictions can be taken over from it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct PublishedAnswer {
+    /// The day of the newest data.
+    pub dados_ate: Option<Date>,
+    /// The close of that day.
+    pub ultimo_fechamento: Option<f64>,
+    /// Models without a prediction for this asset, and why.
+    #[serde(default)]
+    pub falhas: BTreeMap<ModelName, String>,
+    modelos: BTreeMap<ModelName, PublishedPrediction>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+struct PublishedPrediction {
+    predicao: Number,
+    probabilidade: Option<f64>,
+}
+
+/// An answer that is not as documented.
+#[derive(Debug, Error)]
+#[error("the answer is not as documented: {0}")]
+pub struct InvalidAnswer(#[from] serde_json::Error);
+
+impl PublishedAnswer {
+    /// Reads an answer's bytes.
+    ///
+    /// # Errors
+    /// They are not those of a [`SymbolAnswer`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAnswer> {
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// What a model says of the asset.
+    #[must_use]
+    pub fn outcome(&self, model: &ModelName) -> Option<Outcome> {
+        let PublishedPrediction { predicao, probabilidade } = *self.modelos.get(model)?;
+        match (predicao, probabilidade) {
+            (Number::Class(class), Some(probability)) => Some(Outcome::Direction { class, probability }),
+            (Number::Close(close), None) => Some(Outcome::Close(close)),
+            _ => None,
+        }
+    }
 }
 
 /// A close is a real number and a class a whole one, and JSON readers can tell `1.0` from `1`.
@@ -65,10 +119,16 @@ impl<'a> SymbolAnswer<'a> {
     /// The answer for one asset of a snapshot.
     #[must_use]
     pub fn new(snapshot: &Snapshot, asset: &'a Asset, predictions: &'a AssetPredictions) -> Self {
+        let is_stale = |name: &ModelName| {
+            snapshot.models.iter().any(|model| model.stale.is_some() && model.name == *name)
+        };
         let modelos: BTreeMap<_, _> = predictions
             .predictions
             .iter()
-            .map(|prediction| (&prediction.model, ModelAnswer::from(prediction)))
+            .map(|prediction| {
+                let desatualizado = is_stale(&prediction.model);
+                (&prediction.model, ModelAnswer { desatualizado, ..ModelAnswer::from(prediction) })
+            })
             .collect();
         Self {
             ativo: asset,
@@ -107,6 +167,7 @@ impl<'a> From<&'a Prediction> for ModelAnswer<'a> {
             modelo: &prediction.model,
             tipo: prediction.model.kind().as_str(),
             versao: prediction.version.as_str(),
+            desatualizado: false,
         }
     }
 }

@@ -31,6 +31,18 @@ pub trait EventSource: Send + 'static {
     /// The source cannot be reached; the changes may come again.
     async fn acknowledge(&mut self, batch: Batch<Self::Receipt>) -> Result<(), EventError>;
 
+    /// Splits a batch into the part whose changes are all published and the rest. Neither is acknowledged by this.
+    ///
+    /// A source that cannot acknowledge a part leaves the batch whole: it is published when all of its changes are.
+    async fn split(
+        &mut self,
+        batch: Batch<Self::Receipt>,
+        is_published: &IsPublished<'_>,
+    ) -> (Option<Batch<Self::Receipt>>, Option<Batch<Self::Receipt>>) {
+        let all = batch.changes.iter().all(is_published);
+        if all { (Some(batch), None) } else { (None, Some(batch)) }
+    }
+
     /// These changes could not be handled: they come again, to this receiver or to another.
     ///
     /// # Errors
@@ -79,6 +91,9 @@ impl SourceStatus {
         std::mem::replace(self, after.clone()) != after
     }
 }
+
+/// Tells whether the effect of a change is published.
+pub type IsPublished<'a> = dyn Fn(&Change) -> bool + Send + Sync + 'a;
 
 /// Changes that were received together.
 #[derive(Debug)]

@@ -104,7 +104,7 @@ impl ObjectError {
     pub fn reason(&self) -> String {
         match Fault::find(self) {
             Some(fault) => format!("{self}: {fault}"),
-            None => chain(self),
+            None => Causes(self).to_string(),
         }
     }
 }
@@ -121,7 +121,7 @@ impl EventError {
     pub fn reason(&self) -> String {
         match Fault::find(self) {
             Some(fault) => format!("{}: {fault}", self.message),
-            None => chain(self),
+            None => Causes(self).to_string(),
         }
     }
 }
@@ -139,9 +139,22 @@ fn kind_of(error: &(dyn Error + 'static)) -> FaultKind {
     }
 }
 
-/// The error and its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// Shows an error with its causes in one line. The JSON form of log lines shows only the error itself otherwise.
+#[derive(Debug, Clone, Copy)]
+pub struct Causes<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.to_string();
+        for cause in causes(self.0).skip(1) {
+            let cause = cause.to_string();
+            // Some errors repeat their cause in their own message.
+            if !shown.contains(&cause) {
+                shown = format!("{shown}: {cause}");
+            }
+        }
+        formatter.write_str(&shown)
+    }
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

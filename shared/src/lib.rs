@@ -48,16 +48,18 @@ mod trace;
 pub use asset::{Asset, InvalidAsset};
 pub use comparison::{Comparison, Contender};
 pub use event_source::{
-    Batch, Change, EventError, EventSource, InvalidRequestId, RequestId, SourceStatus, SourceTrouble,
+    Batch, Change, EventError, EventSource, InvalidRequestId, IsPublished, RequestId, SourceStatus,
+    SourceTrouble,
 };
-pub use fault::{Fault, FaultKind};
+pub use fault::{Causes, Fault, FaultKind};
 pub use freshness::{STALE_AFTER_DAYS, mark_stale};
 pub use history::{Evaluation, HistoryStore, Metrics, ModelHistory, RunId, ScoredDay, TrackRecord};
 pub use model::{InvalidModelName, InvalidModelVersion, ModelKind, ModelName, ModelVersion};
 pub use object_store::{Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter};
 pub use prediction::{Outcome, Prediction, PredictionFailure};
 pub use snapshot::{
-    AssetPredictions, Digest, Generation, ModelSummary, RejectedArtifact, ServedModel, Snapshot, Summary,
+    AssetPredictions, Digest, Generation, ModelSummary, RejectedArtifact, ServedModel, Snapshot, Stale,
+    Summary,
 };
 pub use store::{
     AnswerError, Damage, Following, MemoryStore, PredictionStore, PublishError, ReloadReport, ReloadReports,

@@ -51,6 +51,17 @@ pub struct ServedModel {
     pub comparison: Option<Box<Comparison>>,
     /// The newest comparison that a challenger has lost since.
     pub lost: Option<Box<Comparison>>,
+    /// Why its predictions are those of an earlier generation; nothing if they are new.
+    pub stale: Option<Box<Stale>>,
+}
+
+/// Why a model's predictions are those of an earlier generation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stale {
+    /// What stands in the way, for a person to read.
+    pub reason: String,
+    /// The day of the newest row that the predictions rest on.
+    pub data_until: Option<Date>,
 }
 
 /// An artifact that could not become, or stay, a model in force.
@@ -125,6 +136,9 @@ pub struct ModelSummary {
     /// The newest comparison that a challenger has lost since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Box<Comparison>>,
+    /// Why its predictions are those of an earlier generation; nothing if they are new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Box<Stale>>,
 }
 
 /// A number that is the same for snapshots that say the same, whenever and by whomever they were made.
@@ -143,6 +157,10 @@ impl Digest {
             for comparison in [&model.comparison, &model.lost] {
                 let comparison = comparison.as_ref().map(serde_json::to_string);
                 comparison.and_then(Result::ok).hash(&mut hasher);
+            }
+            // Only what is stale, so that the digests of other snapshots stay as they were.
+            if let Some(stale) = &model.stale {
+                stale.hash(&mut hasher);
             }
         }
         snapshot.rejected.hash(&mut hasher);
@@ -195,7 +213,7 @@ impl Snapshot {
     #[must_use]
     pub fn summary(&self, answer_bytes: u64) -> Summary {
         let mut models: BTreeMap<&ModelName, ModelSummary> = BTreeMap::new();
-        for ServedModel { name, version, loaded_at, comparison, lost } in &self.models {
+        for ServedModel { name, version, loaded_at, comparison, lost, stale } in &self.models {
             let summary = ModelSummary {
                 name: name.clone(),
                 version: version.clone(),
@@ -206,6 +224,7 @@ impl Snapshot {
                 oldest_data: None,
                 comparison: comparison.clone(),
                 lost: lost.clone(),
+                stale: stale.clone(),
             };
             models.insert(name, summary);
         }
@@ -222,6 +241,11 @@ impl Snapshot {
                 if let Some(model) = models.get_mut(&failure.model) {
                     model.failed = model.failed.saturating_add(1);
                 }
+            }
+        }
+        for model in models.values_mut() {
+            if let Some(stale) = &model.stale {
+                model.data_until = stale.data_until;
             }
         }
         Summary {
@@ -274,6 +298,7 @@ mod tests {
             loaded_at: Timestamp::UNIX_EPOCH,
             comparison: None,
             lost: None,
+            stale: None,
         };
         let one = Snapshot {
             generation: Generation(1),

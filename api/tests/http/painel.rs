@@ -64,6 +64,7 @@ fn many(generation: u64, assets: usize) -> Snapshot {
         loaded_at: base.scored_at,
         comparison: None,
         lost: None,
+        stale: None,
     };
     Snapshot {
         generation: Generation(generation),

@@ -206,6 +206,7 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         loaded_at: timestamp,
         comparison: None,
         lost: None,
+        stale: None,
     };
     Snapshot {
         generation: Generation(generation),

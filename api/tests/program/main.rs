@@ -34,7 +34,14 @@ async fn publish(store: &RedisStore) -> Generation {
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
-        models: vec![ServedModel { name, version, loaded_at: now, comparison: None, lost: None }],
+        models: vec![ServedModel {
+            name,
+            version,
+            loaded_at: now,
+            comparison: None,
+            lost: None,
+            stale: None,
+        }],
         rejected: Vec::new(),
         assets: BTreeMap::from([("BTC".parse().unwrap(), predictions)]),
     };
@@ -184,6 +191,7 @@ async fn a_generation_above_the_budget_is_read_answer_by_answer() {
         loaded_at: now,
         comparison: None,
         lost: None,
+        stale: None,
     };
     let snapshot = Snapshot {
         generation,

@@ -1,6 +1,9 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
 
 use super::{
     Visibility,
@@ -13,7 +16,7 @@ use crate::events;
 /// The visibility timeout is renewed every third of it, so that one failure does no harm.
 pub(super) async fn heartbeat(
     messages: Messages,
-    deliveries: Vec<Delivery>,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
     visibility: Visibility,
     mut queue: watch::Receiver<bool>,
 ) {
@@ -24,10 +27,15 @@ pub(super) async fn heartbeat(
     }
 }
 
-async fn beat(messages: &Messages, mut deliveries: Vec<Delivery>, visibility: Visibility) {
+async fn beat(messages: &Messages, deliveries: Arc<Mutex<Vec<Delivery>>>, visibility: Visibility) {
     let period = Duration::from_secs(visibility.seconds().unsigned_abs().into()) / 3;
-    while !deliveries.is_empty() {
+    loop {
         sleep(period).await;
+        // Locked until the beat is over, so that it hides nothing that is settled meanwhile.
+        let mut deliveries = deliveries.lock().await;
+        if deliveries.is_empty() {
+            return;
+        }
         let failed = messages.settle(deliveries.clone(), To::ReappearAfter(visibility.seconds())).await;
         let Some(first) = failed.first() else { continue };
         events::HeartbeatFailed {

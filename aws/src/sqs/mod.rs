@@ -4,14 +4,19 @@ mod messages;
 mod poll;
 mod reload;
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use shared::{Batch, EventError, EventSource, SourceStatus};
+use shared::{Batch, Change, EventError, EventSource, IsPublished, SourceStatus};
 use thiserror::Error;
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     task::{JoinError, JoinSet},
 };
 
@@ -120,16 +125,30 @@ type Polled = Option<Batch<SqsReceipt>>;
 /// The messages of a batch, whose visibility is extended while this lives.
 #[derive(Debug)]
 pub struct SqsReceipt {
-    deliveries: Vec<Delivery>,
+    messages: Vec<Told>,
+    /// What the heartbeat extends. A beat holds the lock until it is over.
+    beating: Arc<Mutex<Vec<Delivery>>>,
     /// Ends with the receipt.
     heartbeat: JoinSet<()>,
+}
+
+/// A message and what it tells of.
+#[derive(Debug)]
+struct Told {
+    delivery: Delivery,
+    changes: BTreeSet<Change>,
 }
 
 impl SqsReceipt {
     /// Ends the heartbeat, so that it does not hide again what is given back.
     async fn settled(mut self) -> Vec<Delivery> {
         self.heartbeat.shutdown().await;
-        self.deliveries
+        self.messages.into_iter().map(|message| message.delivery).collect()
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let changes: BTreeSet<&Change> = self.messages.iter().flat_map(|message| &message.changes).collect();
+        changes.into_iter().cloned().collect()
     }
 }
 
@@ -195,6 +214,31 @@ impl EventSource for SqsQueue {
         let left = self.messages.settle(deliveries, To::Delete).await;
         events::Acknowledged { queue: self.messages.url(), messages: all.saturating_sub(left.len()) }.emit();
         unsettled(&self.messages, "deleted", all, &left)
+    }
+
+    async fn split(
+        &mut self,
+        batch: Batch<SqsReceipt>,
+        is_published: &IsPublished<'_>,
+    ) -> (Option<Batch<SqsReceipt>>, Option<Batch<SqsReceipt>>) {
+        let Batch { oldest, receipt: SqsReceipt { messages, beating, heartbeat }, changes } = batch;
+        let (done, left): (Vec<Told>, Vec<Told>) =
+            messages.into_iter().partition(|message| message.changes.iter().all(is_published));
+        if left.is_empty() {
+            return (
+                Some(Batch { changes, oldest, receipt: SqsReceipt { messages: done, beating, heartbeat } }),
+                None,
+            );
+        }
+        let left = SqsReceipt { messages: left, beating, heartbeat };
+        let left = Batch { changes: left.changes(), oldest, receipt: left };
+        if done.is_empty() {
+            return (None, Some(left));
+        }
+        let ids: HashSet<&str> = done.iter().map(|message| message.delivery.message_id.as_str()).collect();
+        left.receipt.beating.lock().await.retain(|delivery| !ids.contains(delivery.message_id.as_str()));
+        let done = SqsReceipt { messages: done, beating: Arc::default(), heartbeat: JoinSet::new() };
+        (Some(Batch { changes: done.changes(), oldest, receipt: done }), Some(left))
     }
 
     async fn release(&mut self, batch: Batch<SqsReceipt>) -> Result<(), EventError> {

@@ -1,18 +1,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use shared::{Batch, Change, EventError, SourceStatus};
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
 
 use super::{
-    Polled, SqsReceipt, SqsSettings, Visibility,
+    Polled, SqsReceipt, SqsSettings, Told, Visibility,
     heartbeat::heartbeat,
     meaning::{Meaning, Poison, meaning},
     messages::{Delivery, Messages, PER_REQUEST, Received, To, unsettled},
@@ -72,15 +73,16 @@ impl Poll {
             return Ok(None);
         }
         let sorted = self.sort(self.drain(first).await);
-        let Sorted { deliveries, changes, oldest, chores } = sorted;
-        if deliveries.is_empty() {
+        let Sorted { told, changes, oldest, chores } = sorted;
+        if told.is_empty() {
             chores.run(&self.messages).await;
             return Ok(None);
         }
-        let mut beating = JoinSet::new();
-        beating.spawn(heartbeat(
+        let beating = Arc::new(Mutex::new(told.iter().map(|message| message.delivery.clone()).collect()));
+        let mut beat = JoinSet::new();
+        beat.spawn(heartbeat(
             self.messages.clone(),
-            deliveries.clone(),
+            Arc::clone(&beating),
             self.settings.visibility,
             self.closing.clone(),
         ));
@@ -94,7 +96,7 @@ impl Poll {
                 }
             });
         }
-        let receipt = SqsReceipt { deliveries, heartbeat: beating };
+        let receipt = SqsReceipt { messages: told, beating, heartbeat: beat };
         Ok(Some(Batch { changes: changes.into_iter().collect(), oldest, receipt }))
     }
 
@@ -148,14 +150,15 @@ impl Poll {
             match meaning(&body, &self.settings.scope) {
                 Meaning::Changes { changes, oldest, unreadable: records } => {
                     unreadable(&records);
-                    sorted.changes.extend(changes);
+                    sorted.changes.extend(changes.iter().cloned());
                     sorted.oldest = sorted.oldest.into_iter().chain(oldest.or(sent)).min();
-                    latest.insert(message_id.clone(), delivery);
+                    latest.insert(message_id.clone(), Told { delivery, changes });
                 }
                 Meaning::Request(id) => {
-                    sorted.changes.insert(Change::Requested(id));
+                    let change = Change::Requested(id);
+                    sorted.changes.insert(change.clone());
                     sorted.oldest = sorted.oldest.into_iter().chain(sent).min();
-                    latest.insert(message_id.clone(), delivery);
+                    latest.insert(message_id.clone(), Told { delivery, changes: [change].into() });
                 }
                 Meaning::Nothing { reason, unreadable: records } => {
                     unreadable(&records);
@@ -185,7 +188,7 @@ impl Poll {
                 }
             }
         }
-        sorted.deliveries = latest.into_values().collect();
+        sorted.told = latest.into_values().collect();
         let Sorted { changes, oldest, .. } = &sorted;
         events::Received { queue, messages, changes: changes.len(), oldest: *oldest }.emit();
         sorted
@@ -201,7 +204,7 @@ impl Poll {
 /// Messages by what they mean.
 #[derive(Default)]
 struct Sorted {
-    deliveries: Vec<Delivery>,
+    told: Vec<Told>,
     changes: BTreeSet<Change>,
     oldest: Option<Timestamp>,
     chores: Chores,

@@ -39,6 +39,7 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
         loaded_at: now,
         comparison: None,
         lost: None,
+        stale: None,
     };
     Arc::new(Snapshot {
         generation,

@@ -9,7 +9,7 @@ use shared::{ModelName, ModelVersion, Object, RejectedArtifact, ServedModel};
 use tokio::task::spawn_blocking;
 
 use super::{
-    source::{Refusal, Source},
+    source::{Lasts, Refusal, Source},
     training::ModelInForce,
 };
 use crate::{
@@ -52,8 +52,20 @@ pub(super) struct Choice {
     pub(super) in_force: Option<InForce>,
     /// Newer artifacts than the one in force, and why they are not.
     pub(super) rejected: Vec<RejectedArtifact>,
-    /// Something could not be read for a reason that may pass.
-    pub(super) incomplete: bool,
+    /// Keys of artifacts that could not be read for a reason that may pass.
+    pub(super) pending: Vec<String>,
+    /// Why the version that readers are served cannot be read. Then nothing is in force: an older version would take a
+    /// newer one away, and its last answers stay.
+    pub(super) unreadable: Option<Refusal>,
+}
+
+impl Choice {
+    fn note(&mut self, key: &str, refusal: &Refusal) {
+        if refusal.may_pass() {
+            self.pending.push(key.to_owned());
+        }
+        self.rejected.push(RejectedArtifact { key: key.to_owned(), reason: refusal.reason.clone() });
+    }
 }
 
 impl InForce {
@@ -95,17 +107,23 @@ pub(super) async fn choose(
     rows: Option<Arc<NewestRows>>,
     versions_tried: usize,
 ) -> Choice {
-    let mut choice = Choice { name, in_force: None, rejected: Vec::new(), incomplete: false };
+    let mut choice =
+        Choice { name, in_force: None, rejected: Vec::new(), pending: Vec::new(), unreadable: None };
     let artifacts = without_copies(&source, artifacts, &mut choice).await;
+    let served = match &before {
+        Before::Published(version) => Some(version.clone()),
+        _ => None,
+    };
     let current = match before {
         Before::Nothing => None,
         Before::InMemory(in_force) => Some(in_force),
         Before::Published(version) => {
             match published(&source, &choice.name, &artifacts, &version, rows.as_ref()).await {
                 Ok(published) => published,
-                Err(refusal) if refusal.may_pass => {
+                Err(refusal) if refusal.may_pass() => {
                     // Without it, nothing can be held against a newer version.
-                    choice.incomplete = true;
+                    choice.pending = artifacts.into_iter().map(|artifact| artifact.object.key).collect();
+                    choice.unreadable = Some(refusal);
                     return choice;
                 }
                 Err(_) => None,
@@ -131,8 +149,11 @@ pub(super) async fn choose(
             }
             Err(refusal) => refusal,
         };
-        choice.incomplete |= refusal.may_pass;
-        choice.rejected.push(RejectedArtifact { key: artifact.object.key.clone(), reason: refusal.reason });
+        choice.note(&artifact.object.key, &refusal);
+        if served.as_ref() == Some(&artifact.version) && refusal.lasts != Lasts::ForGood {
+            choice.unreadable = Some(refusal);
+            break;
+        }
         // What was read under this key is overwritten by something unusable: it stays, from memory.
         if let Some(before) = before.filter(|before| before.object != artifact.object) {
             let stays = scored(&choice.name, before.clone(), rows.as_ref()).await;
@@ -153,8 +174,12 @@ async fn without_copies(source: &Source, mut artifacts: Artifacts, choice: &mut 
         for versioned in &artifacts.versioned {
             // As long as it is not known, it is taken for what it usually is.
             is_a_copy =
-                source.have_same_bytes(&latest.object, &versioned.object).await.unwrap_or_else(|_| {
-                    choice.incomplete = true;
+                source.have_same_bytes(&latest.object, &versioned.object).await.unwrap_or_else(|refusal| {
+                    if refusal.may_pass() {
+                        choice.pending.push(latest.object.key.clone());
+                    } else {
+                        choice.note(&latest.object.key, &refusal);
+                    }
                     true
                 });
             if is_a_copy {
@@ -217,7 +242,7 @@ async fn admit(
         Ok(candidate)
     };
     admitted.await.inspect_err(|refusal: &Refusal| {
-        if !refusal.may_pass {
+        if refusal.lasts == Lasts::ForGood {
             source.refuse(object, &refusal.reason, rows, held_against);
         }
     })
@@ -234,6 +259,7 @@ pub(super) async fn read(source: &Source, name: &ModelName, artifact: &Artifact)
             loaded_at: Timestamp::now(),
             comparison: None,
             lost: None,
+            stale: None,
         },
         object: object.clone(),
         model: Arc::new(model),

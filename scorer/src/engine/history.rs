@@ -7,7 +7,7 @@ use shared::{ModelName, ModelVersion, Object, ServedModel};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-use super::{Engine, Findings, ReloadError, choice, rows};
+use super::{Engine, Findings, Look, ReloadError, choice, rows};
 use crate::{
     catalogue::{Catalogue, FEATURES, MODELS, RAW},
     features::WriteError,
@@ -86,6 +86,7 @@ impl Engine {
     /// that may pass, that is an error too: another process that takes part would choose another one.
     pub async fn history(&self, wanted: &Wanted) -> Result<History, HistoryError> {
         let mut state = self.state.lock().await;
+        self.source.begin(Look::Everything);
         self.source.progress().begin();
         let history = self.history_from(&mut state, wanted).await;
         self.source.progress().end();
@@ -109,7 +110,8 @@ impl Engine {
                 self.choose_models(state, &served, &catalogue, newest.clone(), &mut findings).await?;
             let mut models = Vec::new();
             for choice in choices {
-                findings.incomplete |= choice.incomplete;
+                findings.pending.extend(choice.pending);
+                findings.unreadable |= choice.unreadable.is_some();
                 findings.reject_all(choice.rejected);
                 models.extend(choice.in_force);
             }
@@ -130,10 +132,15 @@ impl Engine {
             }
             models
         };
-        let incomplete = findings.incomplete;
+        // Another process that takes part may be able to read what this one cannot.
+        let incomplete = findings.unreadable || !findings.pending.is_empty();
+        let pending = findings.pending.pop_first();
         let first = findings.rejected().into_iter().next();
-        if incomplete && let Some(first) = first {
-            return Err(HistoryError::Unusable { key: first.key, reason: first.reason });
+        if incomplete && let Some(first) = &first {
+            return Err(HistoryError::Unusable { key: first.key.clone(), reason: first.reason.clone() });
+        }
+        if incomplete && let Some(key) = pending {
+            return Err(HistoryError::Unusable { key, reason: "it cannot be read at the moment".to_owned() });
         }
         let because = first.map(|first| format!(": {}: {}", first.key, first.reason)).unwrap_or_default();
         let Some(table) = newest.as_ref().and_then(rows::Rows::object).cloned() else {

@@ -1,10 +1,30 @@
 //! A reload, step by step: list the bucket, choose the rows, choose each model's version, score, publish.
 //!
+//! **An object** is in one of four states:
+//!
+//! | state | how it comes about | what follows |
+//! |---|---|---|
+//! | usable | it was read | it is kept in memory and not read again |
+//! | refused for good | its bytes are not what they should be | listed with its reason, and not read again |
+//! | unreadable until somebody acts | 403, 404, an archive, a read that took too long | listed with its reason; tried again at the reconciliation, or when somebody asks |
+//! | unreadable for a while | time-outs, `SlowDown`, 500, a connection that broke | listed with one reason for all of these; tried again by the backoff |
+//!
+//! A published reason is the same for every try: it holds no request id. So an object that stays unreadable publishes
+//! nothing new.
+//!
+//! **A model** whose object cannot be read keeps its last answers. A process that has read the model has it in memory. A
+//! process that was restarted takes the answers from the store and marks them as stale; a fault that may pass is
+//! waited for first, for a few tries.
+//!
+//! **A message** is done when the effect of its own changes is published, or when the store has what the bucket gives.
+//! Only objects that are unreadable for a while keep their messages waiting.
+//!
 //! What was read once is kept in memory by the identity of its object (key, size, time and ETag), so that a reload
 //! reads only what changed. Nothing that is kept is given up before the whole reload is known to succeed.
 
 mod choice;
 mod history;
+mod last;
 mod rows;
 mod source;
 mod training;
@@ -12,7 +32,7 @@ mod training;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::try_join_all;
@@ -34,8 +54,9 @@ pub use self::training::{Data, DataError, InForce, ModelInForce, TrainingRows};
 
 use self::{
     choice::{Before, Choice, Compared, InForce as Chosen},
+    last::Last,
     rows::{Rows, RowsMemory},
-    source::Source,
+    source::{Lasts, Refusal, Source},
 };
 use crate::{
     Admission, Progress,
@@ -46,6 +67,21 @@ use crate::{
 
 /// More rejected artifacts than this are counted and not named: a bucket may be full of something else.
 const MAX_REJECTED: usize = 100;
+
+/// A process that was restarted waits for so many reloads for a served model that cannot be read for a while. Then the others
+/// go on, and its last answers are marked as stale.
+const WAITS: usize = 3;
+
+/// How much a reload looks at. The bucket is listed in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Objects that are new. Those that could not be read wait for their next try.
+    Changed,
+    /// These, and objects that could not be read for a reason that may pass.
+    Retry,
+    /// These, and objects that cannot be read until somebody acts.
+    Everything,
+}
 
 /// The bounds of a reload.
 #[derive(Debug, Clone)]
@@ -62,6 +98,9 @@ pub struct Settings {
     /// When the newest version of a model or table is unusable, how many versions are tried until one is usable.
     /// What is in memory already is always considered. Default 3.
     pub versions_tried: usize,
+    /// How long reading one object may take, from its first byte to the last step of interpreting it. Then it is given
+    /// up. Default 2 minutes.
+    pub read_timeout: Duration,
     /// How far a new version of a model may differ from the version that it replaces.
     pub admission: Admission,
     /// How many days an asset's row may lie behind the newest of all before it is marked as stale. Default
@@ -77,6 +116,7 @@ impl Default for Settings {
             table_limits: TableLimits::default(),
             concurrent_reads: 2,
             versions_tried: 3,
+            read_timeout: Duration::from_secs(120),
             admission: Admission::default(),
             stale_after_days: STALE_AFTER_DAYS,
         }
@@ -98,6 +138,12 @@ struct State {
     rows: Option<Rows>,
     memory: RowsMemory,
     newest: Option<Arc<Snapshot>>,
+    /// What the store held when this process began, as long as something of it is served.
+    last: Option<Arc<Last>>,
+    /// The models whose last answers are served.
+    carried: BTreeMap<ModelName, ModelVersion>,
+    /// How many reloads have waited for a served model.
+    waits: usize,
 }
 
 /// What a reload did.
@@ -115,6 +161,8 @@ pub struct Reload {
     pub newly_unusable: Vec<UnusableRows>,
     /// Something could not be read for a reason that may pass; another reload may do better.
     pub incomplete: bool,
+    /// The keys of the objects that could not be read for such a reason.
+    pub pending: BTreeSet<String>,
     /// The objects of models and feature tables that were there when the bucket was listed.
     listed: HashSet<Object>,
 }
@@ -153,6 +201,52 @@ pub enum ReloadError {
     Interrupted(#[from] JoinError),
 }
 
+/// Where a reload failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the bucket.
+    Bucket,
+    /// At the prediction store.
+    Store,
+    /// In this process.
+    Scorer,
+}
+
+impl Place {
+    /// The label of metrics and log lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bucket => "bucket",
+            Self::Store => "store",
+            Self::Scorer => "scorer",
+        }
+    }
+}
+
+impl ReloadError {
+    /// Where it failed.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Objects(_) | Self::Incomplete { .. } => Place::Bucket,
+            Self::Predictions(_) => Place::Store,
+            Self::Interrupted(_) => Place::Scorer,
+        }
+    }
+
+    /// The kind of the fault, as a label of metrics and log lines.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Objects(error) => error.kind().as_str(),
+            Self::Incomplete { .. } => "incomplete",
+            Self::Predictions(_) => "store",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+}
+
 impl Engine {
     /// An engine that has read nothing yet.
     pub fn new(
@@ -177,17 +271,18 @@ impl Engine {
     /// The bucket cannot be listed, or the predictions cannot be published. Whatever is wrong with single objects
     /// is no error: it is listed in the snapshot's `rejected`.
     pub async fn reload(&self) -> Result<Reload, ReloadError> {
-        self.reload_as(TraceId::new()).await
+        self.reload_as(TraceId::new(), Look::Everything).await
     }
 
-    /// As [`reload`](Self::reload), as a part of the work of this name.
+    /// As [`reload`](Self::reload), as a part of the work of this name, and looking at this much.
     ///
     /// # Errors
     /// As [`reload`](Self::reload).
-    pub async fn reload_as(&self, trace_id: TraceId) -> Result<Reload, ReloadError> {
+    pub async fn reload_as(&self, trace_id: TraceId, look: Look) -> Result<Reload, ReloadError> {
         let reload = async {
             let mut state = self.state.lock().await;
             let begun = Instant::now();
+            self.source.begin(look);
             self.source.progress().begin();
             let result = self.reload_from(&mut state, trace_id).await;
             self.source.progress().end();
@@ -217,49 +312,61 @@ impl Engine {
 
         let newest = rows::choose(&self.source, state, &catalogue, &mut findings).await?;
         let (rows, choices) = self.choose_models(state, &served, &catalogue, newest, &mut findings).await?;
-        let mut chosen = BTreeMap::new();
+        let (mut chosen, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         for choice in choices {
-            findings.incomplete |= choice.incomplete;
+            findings.pending.extend(choice.pending);
             findings.reject_all(choice.rejected);
+            unreadable.extend(choice.unreadable.map(|refusal| (choice.name.clone(), refusal)));
             chosen.extend(choice.in_force.map(|in_force| (choice.name, in_force)));
         }
         let compared = self.compare(&mut chosen, &catalogue, &mut findings).await;
 
+        let mut known: HashSet<Object> = listing.iter().cloned().collect();
+        known.extend(std::mem::take(&mut findings.listed));
+        self.source.forget_all_but(&known);
         let listed: HashSet<Object> = listing.into_iter().collect();
-        self.source.forget_all_but(&listed);
         let newly_unusable = match &rows {
             Some(rows) if !state.rows.as_ref().is_some_and(|before| before.is(rows)) => {
                 rows.rows.unusable.clone()
             }
             _ => Vec::new(),
         };
-        let incomplete = findings.incomplete;
-        if incomplete {
-            let missing = served.keys().find(|name| !chosen.contains_key(name)).map(ToString::to_string);
-            let no_rows = (rows.is_none() && !served.is_empty()).then(|| "the feature table".to_owned());
-            if let Some(missing) = missing.or(no_rows) {
+        let carried = self.carried(state, &served, unreadable, &catalogue, rows.as_ref(), &findings).await;
+        let carried = match carried {
+            Ok(carried) => carried,
+            Err(error) => {
                 // The next try does not read again what could be read.
                 (state.models, state.rows) = (chosen, rows);
-                let reason = findings.rejected().into_iter().next();
-                let reason =
-                    reason.map_or_else(String::new, |first| format!("{}: {}", first.key, first.reason));
-                return Err(ReloadError::Incomplete { missing, reason });
+                return Err(error);
             }
-        }
+        };
         let stale_after_days = self.source.settings().stale_after_days;
         let tomorrow = scored_at.to_zoned(TimeZone::UTC).date().saturating_add(1.day());
-        let snapshot = Snapshot {
-            generation,
-            scored_at,
-            trace_id,
-            models: chosen.values().map(|in_force| in_force.served.clone()).collect(),
-            rejected: findings.rejected(),
-            assets: assets(rows.clone(), chosen.values().cloned().collect(), stale_after_days, tomorrow)
-                .await?,
-        };
+        let scored = chosen.values().cloned().collect();
+        let mut assets = assets(rows.clone(), scored, stale_after_days, tomorrow).await?;
+        let mut models: Vec<ServedModel> = chosen.values().map(|in_force| in_force.served.clone()).collect();
+        if let Some(last) = state.last.as_ref().filter(|_| !carried.is_empty()) {
+            if rows.is_none() {
+                assets = last.assets();
+                shared::mark_stale(&mut assets, stale_after_days, tomorrow);
+            }
+            last.add(&carried, &mut assets);
+            models.retain(|model| carried.iter().all(|carried| carried.name != model.name));
+            models.extend(carried.iter().cloned());
+            models.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        let incomplete = !findings.pending.is_empty();
+        let pending = std::mem::take(&mut findings.pending);
+        let snapshot =
+            Snapshot { generation, scored_at, trace_id, models, rejected: findings.rejected(), assets };
         let newly_rejected = newly_rejected(state.newest.as_deref(), &snapshot);
         let (snapshot, publication) = self.publish(snapshot).await?;
 
+        state.carried = carried.into_iter().map(|model| (model.name, model.version)).collect();
+        if state.carried.is_empty() {
+            state.last = None;
+        }
+        state.waits = 0;
         state.models = chosen;
         state.rows = rows;
         self.in_force.send_replace(Some(Arc::new(InForce {
@@ -275,6 +382,7 @@ impl Engine {
             newly_rejected,
             newly_unusable,
             incomplete,
+            pending,
             listed,
         })
     }
@@ -282,14 +390,57 @@ impl Engine {
     /// The versions that readers are served at the moment, where no reload of this process has come to them: what
     /// they are replaced by is held against them also after a restart.
     async fn served(&self, state: &State) -> Result<BTreeMap<ModelName, ModelVersion>, ReloadError> {
+        if state.newest.is_some() {
+            return Ok(state.carried.clone());
+        }
         // A store that is behind is not served: readers keep what they have.
-        let is_behind = self.watch().borrow().damage == Some(Damage::Behind);
-        if state.newest.is_some() || is_behind {
+        if self.watch().borrow().damage == Some(Damage::Behind) {
             return Ok(BTreeMap::new());
         }
         let current = self.predictions.current().await?;
         let models = current.iter().flat_map(|summary| &summary.models);
         Ok(models.map(|model| (model.name.clone(), model.version.clone())).collect())
+    }
+
+    /// The models whose last answers stay, since what they are read from cannot be read.
+    async fn carried(
+        &self,
+        state: &mut State,
+        served: &BTreeMap<ModelName, ModelVersion>,
+        unreadable: BTreeMap<ModelName, Refusal>,
+        catalogue: &Catalogue,
+        rows: Option<&Rows>,
+        findings: &Findings,
+    ) -> Result<Vec<ServedModel>, ReloadError> {
+        let mut missing: BTreeMap<&ModelName, &Refusal> =
+            unreadable.iter().filter(|(name, _)| served.contains_key(*name)).collect();
+        if let Some(refusal) = findings.table.as_ref().filter(|_| rows.is_none()) {
+            // Without rows no model has new answers. A model that was removed from the bucket has none at all.
+            let still_there = served.keys().filter(|name| catalogue.models.contains_key(*name));
+            missing.extend(still_there.map(|name| (name, refusal)));
+        }
+        let model = missing
+            .iter()
+            .find(|(name, refusal)| refusal.may_pass() && !state.carried.contains_key(**name))
+            .map(|(name, refusal)| (name.to_string(), *refusal));
+        // Older rows would take newer ones away.
+        let first_table = findings.table.as_ref().filter(|_| state.newest.is_none() && !served.is_empty());
+        let table = first_table.filter(|refusal| refusal.may_pass());
+        let waited_for = model.or_else(|| Some(("the feature table".to_owned(), table?)));
+        if let Some((missing, refusal)) = waited_for
+            && state.waits < WAITS
+        {
+            state.waits = state.waits.saturating_add(1);
+            return Err(ReloadError::Incomplete { missing, reason: refusal.reason.clone() });
+        }
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        if state.last.is_none() {
+            state.last = Last::read(&*self.predictions).await?;
+        }
+        let last = state.last.as_ref();
+        Ok(missing.into_iter().filter_map(|(name, refusal)| last?.served(name, &refusal.reason)).collect())
     }
 
     /// Chooses each model's version, and with them whether the newest rows are fit to replace those in force: they
@@ -392,8 +543,7 @@ impl Engine {
                         *most = Compared { until: most.until.max(known.until), rows: most.rows.max(rows) };
                     }
                     Err(refusal) => {
-                        findings.reject(&object.key, refusal.reason);
-                        findings.incomplete |= refusal.may_pass;
+                        findings.note_object(&object.key, &refusal);
                     }
                 }
             }
@@ -441,10 +591,32 @@ impl Reload {
 #[derive(Debug, Default)]
 struct Findings {
     rejected: Vec<RejectedArtifact>,
-    incomplete: bool,
+    /// Keys of objects that could not be read for a reason that may pass.
+    pending: BTreeSet<String>,
+    /// A served version cannot be read.
+    unreadable: bool,
+    /// The first table that cannot be read.
+    table: Option<Refusal>,
+    /// Objects that were listed besides models, feature tables and candles.
+    listed: Vec<Object>,
 }
 
 impl Findings {
+    /// Notes a table that cannot be used.
+    fn note_table(&mut self, key: &str, refusal: &Refusal) {
+        self.note_object(key, refusal);
+        if refusal.lasts != Lasts::ForGood {
+            self.table.get_or_insert_with(|| refusal.clone());
+        }
+    }
+
+    fn note_object(&mut self, key: &str, refusal: &Refusal) {
+        if refusal.may_pass() {
+            self.pending.insert(key.to_owned());
+        }
+        self.reject(key, refusal.reason.clone());
+    }
+
     fn reject(&mut self, key: &str, reason: String) {
         self.rejected.push(RejectedArtifact { key: key.to_owned(), reason });
     }

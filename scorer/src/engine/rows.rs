@@ -116,8 +116,7 @@ async fn of_feature_tables(
                 chosen = Some(rows);
             }
             Err(refusal) => {
-                findings.reject(&table.key, refusal.reason);
-                findings.incomplete |= refusal.may_pass;
+                findings.note_table(&table.key, &refusal);
                 // What was read under this key is overwritten by something unusable: it stays, from memory.
                 chosen = state.rows.clone().filter(|_| is_in_force);
             }
@@ -139,8 +138,7 @@ async fn of_feature_tables(
                 }
             }
             Err(refusal) => {
-                findings.reject(&table.key, refusal.reason);
-                findings.incomplete |= refusal.may_pass;
+                findings.note_table(&table.key, &refusal);
                 let before = state.rows.as_ref().filter(|rows| rows.are_of_one_table(&table.key));
                 chosen = before.cloned().filter(|rows| is_later(rows, chosen.as_ref())).or(chosen);
             }
@@ -194,8 +192,7 @@ async fn of_raw(
             }
             Err(refusal) => {
                 // What was computed before stays.
-                findings.reject(&object.key, refusal.reason);
-                findings.incomplete |= refusal.may_pass;
+                findings.note_table(&object.key, &refusal);
             }
         }
     }
@@ -228,7 +225,9 @@ async fn of_asset_tables(
     state: &mut State,
     findings: &mut Findings,
 ) -> Result<Option<Rows>, ReloadError> {
-    let catalogue = Catalogue::new(source.list(DATA).await?);
+    let listing = source.list(DATA).await?;
+    findings.listed.extend(listing.iter().cloned());
+    let catalogue = Catalogue::new(listing);
     findings.reject_all(catalogue.unfit);
     let mut before = std::mem::take(&mut state.memory.assets);
     let mut known: BTreeMap<Asset, (Object, Arc<AssetRow>)> = BTreeMap::new();
@@ -250,8 +249,7 @@ async fn of_asset_tables(
         match row {
             Ok(row) => _ = known.insert(asset, (object, Arc::new(row))),
             Err(refusal) => {
-                findings.reject(&object.key, refusal.reason);
-                findings.incomplete |= refusal.may_pass;
+                findings.note_table(&object.key, &refusal);
                 // The asset's row that was read before stays.
                 known.extend(fallback.map(|row| (asset, row)));
             }

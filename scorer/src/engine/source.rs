@@ -2,18 +2,23 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufReader, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    io::{self, BufReader, Read},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use models::Model;
-use shared::{Comparison, Object, ObjectError, ObjectStore};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use shared::{Comparison, Object, ObjectError, ObjectReader, ObjectStore};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use super::Settings;
+use super::{Look, Settings};
 use crate::{
     Progress,
     catalogue::Format,
+    events,
     progress::TrackedReader,
     tables::{NewestRows, TableError},
 };
@@ -24,6 +29,13 @@ const COMPARISON_BYTES: u64 = 64 << 10;
 /// How much is asked of the store at a time.
 const READ_SIZE: usize = 256 << 10;
 
+/// More objects that cannot be read are counted and not logged, until the next reload.
+const MAX_LOGGED: usize = 10;
+
+/// The reason that is published for every fault that may pass. It is the same for all of them, so that a fault that
+/// changes its face publishes nothing. The log has the fault itself.
+const PASSING: &str = "cannot be read at the moment; it is tried again";
+
 pub(super) struct Source {
     objects: Arc<dyn ObjectStore>,
     settings: Settings,
@@ -31,6 +43,12 @@ pub(super) struct Source {
     permits: Semaphore,
     /// Objects that were found unusable.
     refused: Mutex<HashMap<Object, Refused>>,
+    /// Objects that could not be read, until they are tried again.
+    unreadable: Mutex<HashMap<Object, Refusal>>,
+    /// Reads that were given up, and whose threads may still be at work.
+    abandoned: Mutex<HashMap<Object, Weak<()>>>,
+    /// Unreadable objects that were logged since the reload began.
+    logged: AtomicUsize,
     /// Pairs of objects whose bytes were compared.
     compared: Mutex<HashMap<(Object, Object), bool>>,
     /// Comparisons that were read.
@@ -57,25 +75,37 @@ struct Situation {
 /// An object cannot be used.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
-    /// Why, for a person to read.
+    /// Why, for a person to read. The same for every try.
     pub(super) reason: String,
-    /// Trying again may help.
-    pub(super) may_pass: bool,
+    pub(super) lasts: Lasts,
+}
+
+/// How long an object stays unusable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// For good: its bytes are not what they should be.
+    ForGood,
+    /// Until somebody acts: it cannot be read, for the lack of a right for instance.
+    UntilSomebodyActs,
+    /// For a while: trying again may help.
+    ForAWhile,
 }
 
 impl Refusal {
     pub(super) fn for_good(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), may_pass: false }
+        Self { reason: reason.into(), lasts: Lasts::ForGood }
     }
 
-    fn for_now(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), may_pass: true }
+    fn until_somebody_acts(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lasts: Lasts::UntilSomebodyActs }
     }
-}
 
-impl From<ObjectError> for Refusal {
-    fn from(error: ObjectError) -> Self {
-        Self::for_now(with_causes(&error))
+    fn for_a_while() -> Self {
+        Self { reason: PASSING.to_owned(), lasts: Lasts::ForAWhile }
+    }
+
+    pub(super) fn may_pass(&self) -> bool {
+        self.lasts == Lasts::ForAWhile
     }
 }
 
@@ -88,8 +118,21 @@ impl Source {
             progress,
             permits,
             refused: Mutex::default(),
+            unreadable: Mutex::default(),
+            abandoned: Mutex::default(),
+            logged: AtomicUsize::new(0),
             compared: Mutex::default(),
             comparisons: Mutex::default(),
+        }
+    }
+
+    /// Begins a reload: what it looks at again is no longer known to be unreadable.
+    pub(super) fn begin(&self, look: Look) {
+        self.logged.store(0, Ordering::Relaxed);
+        match look {
+            Look::Changed => {}
+            Look::Retry => lock(&self.unreadable).retain(|_, refusal| !refusal.may_pass()),
+            Look::Everything => lock(&self.unreadable).clear(),
         }
     }
 
@@ -176,30 +219,89 @@ impl Source {
     async fn read<T: Send + 'static>(
         &self,
         object: &Object,
-        parse: impl FnOnce(BufReader<TrackedReader>) -> Result<T, Refusal> + Send + 'static,
+        parse: impl FnOnce(BufReader<Timed>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         if let Some(reason) = self.known_refusal(object, None, None) {
             return Err(Refusal::for_good(reason));
         }
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await.ok();
+        let limit = self.settings.read_timeout;
+        let too_long = || {
+            let reason =
+                format!("reading it took longer than {} s (MODEL_READ_TIMEOUT)", limit.as_secs_f64());
+            Refusal::until_somebody_acts(reason)
+        };
+        if lock(&self.abandoned).get(object).is_some_and(|at_work| at_work.strong_count() > 0) {
+            // One thread that does not end is enough.
+            return Err(too_long());
+        }
         self.progress.expect(object.size);
-        // An object that was written again since it was listed is refused for now: the next reload lists it anew.
-        let reader = self.objects.open_listed(object).await?;
+        let reader = self.open(object).await?;
+        let deadline = Instant::now() + limit;
+        let late = Arc::new(AtomicBool::new(false));
         let (reader, interrupted) = TrackedReader::new(reader, &object.key, &self.progress);
-        let parsed = spawn_blocking(move || parse(BufReader::with_capacity(READ_SIZE, reader))).await;
+        let reader = Timed { reader, deadline, late: Arc::clone(&late) };
+        let at_work = Arc::new(());
+        let watched = Arc::downgrade(&at_work);
+        let parsing = spawn_blocking(move || {
+            let _at_work = at_work;
+            parse(BufReader::with_capacity(READ_SIZE, reader))
+        });
+        let Ok(parsed) = timeout(limit, parsing).await else {
+            lock(&self.abandoned).insert(object.clone(), watched);
+            return Err(self.unreadable(object, too_long()));
+        };
         let result = parsed.unwrap_or_else(|_| Err(Refusal::for_good("the reader crashed on it")));
         match result {
+            Err(_) if late.load(Ordering::Relaxed) => Err(self.unreadable(object, too_long())),
             // Whatever the parser made of it, the bytes are not to blame.
-            Err(refusal) if interrupted.load(Ordering::Relaxed) => Err(Refusal::for_now(refusal.reason)),
+            Err(refusal) if interrupted.load(Ordering::Relaxed) => {
+                events::DownloadInterrupted {
+                    key: &object.key,
+                    reason: &refusal.reason,
+                    is_logged: self.may_log(),
+                }
+                .emit();
+                Err(self.unreadable(object, Refusal::for_a_while()))
+            }
             Err(refusal) => {
-                if !refusal.may_pass {
+                if refusal.lasts == Lasts::ForGood {
                     self.refuse(object, &refusal.reason, None, None);
                 }
                 Err(refusal)
             }
             parsed => parsed,
         }
+    }
+
+    /// Opens an object, unless it is known to be unreadable.
+    async fn open(&self, object: &Object) -> Result<ObjectReader, Refusal> {
+        if let Some(known) = lock(&self.unreadable).get(object) {
+            return Err(known.clone());
+        }
+        // An object that was written again since it was listed is refused for now: the next reload lists it anew.
+        let error: ObjectError = match self.objects.open_listed(object).await {
+            Ok(reader) => return Ok(reader),
+            Err(error) => error,
+        };
+        events::ObjectUnreadable { key: &object.key, error: &error, is_logged: self.may_log() }.emit();
+        let refusal = if error.kind().is_permanent() {
+            Refusal::until_somebody_acts(error.reason())
+        } else {
+            Refusal::for_a_while()
+        };
+        Err(self.unreadable(object, refusal))
+    }
+
+    /// Notes that an object cannot be read.
+    fn unreadable(&self, object: &Object, refusal: Refusal) -> Refusal {
+        lock(&self.unreadable).insert(object.clone(), refusal.clone());
+        refusal
+    }
+
+    fn may_log(&self) -> bool {
+        self.logged.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED
     }
 
     /// Why the object is known to be unusable: by itself, or with these rows instead of this version in force.
@@ -243,14 +345,17 @@ impl Source {
             return Ok(*known);
         }
         let _permit = self.permits.acquire().await.ok();
-        let (one, other) = (self.objects.open_listed(one).await?, self.objects.open_listed(other).await?);
+        let (one_reader, other_reader) = (self.open(one).await?, self.open(other).await?);
         let compared = spawn_blocking(move || {
-            same_bytes(BufReader::with_capacity(READ_SIZE, one), BufReader::with_capacity(READ_SIZE, other))
+            same_bytes(
+                BufReader::with_capacity(READ_SIZE, one_reader),
+                BufReader::with_capacity(READ_SIZE, other_reader),
+            )
         });
         let same = match compared.await {
             Ok(Ok(same)) => same,
-            Ok(Err(error)) => return Err(Refusal::for_now(with_causes(&error))),
-            Err(error) => return Err(Refusal::for_now(with_causes(&error))),
+            // Which of the two broke off is not known, so that neither counts as unreadable.
+            Ok(Err(_)) | Err(_) => return Err(Refusal::for_a_while()),
         };
         lock(&self.compared).insert(pair, same);
         Ok(same)
@@ -259,8 +364,28 @@ impl Source {
     /// Gives up what is known of objects that are no longer there.
     pub(super) fn forget_all_but(&self, listed: &HashSet<Object>) {
         lock(&self.refused).retain(|object, _| listed.contains(object));
+        lock(&self.unreadable).retain(|object, _| listed.contains(object));
+        lock(&self.abandoned).retain(|_, at_work| at_work.strong_count() > 0);
         lock(&self.comparisons).retain(|object, _| listed.contains(object));
         lock(&self.compared).retain(|(one, other), _| listed.contains(one) && listed.contains(other));
+    }
+}
+
+/// A reader that ends at a deadline, so that a parser that is given up does not go on for long.
+struct Timed {
+    reader: TrackedReader,
+    deadline: Instant,
+    /// Whether it has ended so.
+    late: Arc<AtomicBool>,
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.deadline {
+            self.late.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.reader.read(buffer)
     }
 }
 

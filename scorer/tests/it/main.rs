@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod cli;
 mod engine;
+mod faults;
 mod features;
 mod folder;
 mod follow;

@@ -201,6 +201,7 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
         loaded_at: scored_at,
         comparison: None,
         lost: None,
+        stale: None,
     };
     Arc::new(Snapshot {
         generation,

@@ -27,6 +27,10 @@ pub(crate) struct Deployment {
     /// Seconds after which Redis forgets what no worker has confirmed.
     #[arg(long, help_heading = "Redis", value_name = "SECONDS", env, default_value = "604800")]
     generation_expiry: Seconds,
+    /// Seconds that reading one model or table may take. Then it is given up, listed as rejected, and tried again when the whole
+    /// bucket is looked at.
+    #[arg(long, help_heading = "Bucket", value_name = "SECONDS", env, default_value = "120")]
+    model_read_timeout: Seconds,
     /// The share of assets that a new model may have no prediction for although the one in force has (0 to 1), or off.
     #[arg(long, help_heading = "Admission of new models", value_name = "SHARE", env, default_value = "0.2")]
     admission_max_failures: Share,
@@ -56,7 +60,12 @@ impl Deployment {
     pub(crate) fn engine(&self) -> Settings {
         let admission =
             Admission { new_failures: self.admission_max_failures.0, shift: self.admission_max_shift.0 };
-        Settings { admission, stale_after_days: self.stale_after_days, ..Settings::default() }
+        Settings {
+            admission,
+            read_timeout: self.model_read_timeout.0,
+            stale_after_days: self.stale_after_days,
+            ..Settings::default()
+        }
     }
 }
 
