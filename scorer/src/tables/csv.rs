@@ -75,6 +75,7 @@ pub fn newest_row_of_csv(
             expected: "the asset of the file's name",
         });
     }
+    check("columns", cells.len(), TableLimits::ASSET_COLUMNS)?;
     let date = cell(DATE_COLUMN).and_then(convert::parse_instant).map(day);
     Ok(AssetRow { asset: asset.clone(), date, cells })
 }
@@ -115,6 +116,8 @@ pub(super) fn newest_rows<'a>(
     names.extend(
         rows.iter().flat_map(|row| &row.cells).map(|(name, _)| &**name).filter(|name| known.insert(name)),
     );
+
+    check("cells", rows.len().saturating_mul(names.len()), TableLimits::CSV_CELLS)?;
 
     let by_name: Vec<HashMap<&str, Option<&str>>> = rows
         .iter()

@@ -44,8 +44,11 @@ pub struct TableLimits {
 }
 
 impl TableLimits {
-    /// The most cells of a comma-separated table, all of which are in memory at once.
+    /// The most cells of a comma-separated table, or of the rows of many, all of which are in memory at once.
     const CSV_CELLS: u64 = 1 << 24;
+
+    /// The most columns of one asset's table. The contract has 45; each adds a cell to the rows of all assets.
+    const ASSET_COLUMNS: u64 = 1000;
 
     pub(crate) fn check_cells(&self, rows: usize, columns: usize) -> Result<(), TableError> {
         check("cells", rows.saturating_mul(columns), self.cells)
@@ -120,7 +123,7 @@ pub enum TableError {
     /// The table exceeds a limit.
     #[error("the table has {found} {unit}, and at most {limit} are read")]
     TooLarge {
-        /// `bytes`, `rows`, `lines` or `cells`.
+        /// `bytes`, `rows`, `lines`, `columns` or `cells`.
         unit: &'static str,
         /// How many there are.
         found: u64,
@@ -153,7 +156,7 @@ impl NewestRows {
     /// A column that some tables lack is missing in their rows.
     ///
     /// # Errors
-    /// There are no rows.
+    /// There are no rows, or too many rows times columns.
     pub fn from_asset_rows<'a>(rows: impl IntoIterator<Item = &'a AssetRow>) -> Result<Self, TableError> {
         csv::newest_rows(rows)
     }

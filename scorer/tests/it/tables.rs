@@ -175,6 +175,23 @@ fn a_small_csv_that_stands_for_a_huge_table_is_refused_before_it_is_unfolded() {
     }
 }
 
+/// Of two thousand tables with a hundred columns each that no other has, 400 million cells would be made.
+#[test]
+fn tables_of_assets_with_columns_of_their_own_are_bounded_together() {
+    let limits = TableLimits::default();
+    let row = |number: usize, columns: usize| {
+        let asset = format!("A{number}").parse().unwrap();
+        let names: Vec<String> = (0..columns).map(|column| format!("c{number}_{column}")).collect();
+        newest_row_of_csv(format!("{}\n1\n", names.join(",")).as_bytes(), &asset, &limits)
+    };
+    let rows: Vec<_> = (0..2000).map(|number| row(number, 100).unwrap()).collect();
+    assert!(NewestRows::from_asset_rows(&rows[..100]).is_ok());
+    let refused = NewestRows::from_asset_rows(&rows);
+    assert!(matches!(&refused, Err(TableError::TooLarge { unit: "cells", .. })), "{refused:?}");
+    let refused = row(0, 2000);
+    assert!(matches!(&refused, Err(TableError::TooLarge { unit: "columns", .. })), "{refused:?}");
+}
+
 #[test]
 fn a_whole_table_has_all_rows_of_the_columns_that_were_asked_for() {
     let content = fs::read(sample_bucket().join(SAMPLE_TABLE)).unwrap();
