@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use shared::terminal::described;
+use shared::Causes;
 
 use crate::{Reload, ReloadError};
 
@@ -28,9 +28,14 @@ impl ReloadStatus {
             Ok(reload) if reload.incomplete => {
                 Some("some objects of the bucket could not be read; /models of the API names them".to_owned())
             }
-            Ok(_) => None,
+            Ok(reload) => match reload.snapshot.models.iter().filter(|model| model.stale.is_some()).count() {
+                0 => None,
+                stale => Some(format!(
+                    "{stale} of the served models cannot be read; their last predictions stay, and /models of the API says why"
+                )),
+            },
             Err(ReloadError::Objects(error)) => Some(error.reason()),
-            Err(error) => Some(described(error)),
+            Err(error) => Some(Causes(error).to_string()),
         };
         self.succeeded |= outcome.is_ok();
         let since = self.trouble.as_ref().map_or_else(Timestamp::now, |trouble| trouble.since);

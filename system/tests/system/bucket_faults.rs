@@ -174,6 +174,10 @@ fn after_a_restart_a_served_model_that_is_denied_keeps_its_last_answers() {
     assert_eq!(after, before);
     assert!(api.rejected(LIN).unwrap().contains("allow s3:GetObject"), "{:?}", api.rejected(LIN));
     assert_eq!(worker.metric("cripto_scorer_stale_models", ""), 1.0);
+    wait_until("its health", || {
+        let (status, health) = worker.get("/health");
+        status == 200 && health.contains("degraded") && health.contains("1 of the served")
+    });
     // The rest goes on.
     system.put("models/regressor_new_20250801-0000.joblib", &sample(GBR));
     wait_until("another model", || api.version("regressor_new").is_some());
