@@ -67,7 +67,7 @@ struct Connected {
     connection: Connection,
     /// The place of the server in the list of servers.
     place: usize,
-    /// What the server was when the connection was made.
+    /// The role of the server when the connection was made.
     role: Role,
 }
 
@@ -83,7 +83,7 @@ enum Role {
     Replica,
 }
 
-/// What a server says of itself.
+/// The mode and the role of a server, as it says.
 struct Greeting {
     is_cluster: bool,
     role: Role,

@@ -114,7 +114,7 @@ impl Fault {
         }
     }
 
-    /// What a person can do, for the end of an error message.
+    /// Advice for the end of an error message.
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Self::OutOfMemory => {

@@ -84,7 +84,7 @@ return reply
 /// would: on a replica, on a server that cannot save or lacks replicas, and while some keys are at another node.
 const PROBE: &str = "return redis.call('HDEL', KEYS[1], '?')";
 
-/// KEYS: current, kept, withdrawn. What they hold.
+/// KEYS: current, kept, withdrawn. Returns the contents.
 const STATE: &str = r"
 return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('SMEMBERS', KEYS[3])}
 ";

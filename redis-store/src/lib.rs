@@ -75,13 +75,12 @@
 //! Its number is drawn before scoring: the larger of the last one plus one and the server's clock in milliseconds, so
 //! that numbers also grow over a server that has lost everything, and no other clock matters. Then
 //!
-//! 1. it is noted as pending;
-//! 2. its shards and its summary are written, each with an expiry of an hour from the beginning;
-//! 3. the expiry is renewed to that of what is published, which also tells that all of them are there;
-//! 4. one script moves the pointer if the generation is still pending and none as late was published, and trims what is
-//!    kept;
-//! 5. subscribers are told; what is kept is renewed; what is not, and what publications that never ended left behind, is
-//!    unlinked.
+//! 1. The generation is noted as pending.
+//! 2. Its shards and its summary are written, each with an expiry of an hour from the beginning.
+//! 3. The expiry is renewed to that of a published generation, which also tells that all parts are there.
+//! 4. One script moves the pointer and trims the kept generations. It does nothing if the generation is no longer pending,
+//!    or if one as late was published.
+//! 5. Subscribers are told. Kept generations are renewed; others, and those that were never published, are unlinked.
 //!
 //! Whatever dies before 4 leaves the old generation as it was. A server that comes back empty between 1 and 4 has
 //! forgotten what is pending, so that no pointer leads into nothing. Every step may be repeated, and is, when the

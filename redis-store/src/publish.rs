@@ -85,7 +85,7 @@ impl Inner {
         }
     }
 
-    /// Tells subscribers of a generation. Who does not hear of it finds it soon: the pointer is asked for regularly.
+    /// Tells subscribers of a generation. A failure is only logged: every reader asks for the pointer regularly.
     pub(crate) async fn announce(&self, generation: Generation) {
         let channel = self.keys.channel();
         let mut publish = cmd("PUBLISH");

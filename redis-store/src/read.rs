@@ -26,7 +26,7 @@ const COMPLAINT_EXPIRY: Duration = Duration::from_secs(10 * 60);
 /// A complaint about the same generation is not repeated sooner.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// What was complained about last.
+/// The last complaint.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(Option<(Generation, Instant)>);
 
@@ -150,14 +150,14 @@ impl Inner {
         }
     }
 
-    /// What is said of a generation that is no longer there as a whole. If it is the current one, publishers are told.
+    /// Returns the error for a generation that is no longer whole. Publishers are told if it is the current one.
     async fn gone(&self, generation: Generation) -> AnswerError {
         self.complain(generation).await;
         AnswerError::Gone(generation)
     }
 
-    /// Leaves word for publishers that a part of the current generation is missing. It is tried once: who misses a part
-    /// asks again.
+    /// Leaves word for publishers that a part of the current generation is missing. It is tried once: a reader that misses
+    /// a part asks again.
     async fn complain(&self, generation: Generation) {
         if !self.complaints.lock().unwrap_or_else(PoisonError::into_inner).is_due(generation) {
             return;

@@ -14,7 +14,7 @@ use crate::{
 /// Stands in for names in keys that are tried.
 const ANY: &str = "X";
 
-/// What is needed, as a person grants it.
+/// A right that the user needs.
 struct Right {
     /// The command with the key or the channel that it is tried on.
     name: String,

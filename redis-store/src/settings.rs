@@ -35,12 +35,12 @@ pub struct Settings {
     /// How often the server is asked what is current although nothing was heard of it.
     /// Default 2 seconds.
     pub poll: Duration,
-    /// What the store is used for. It decides which rights the user needs, which is checked when the servers are first
+    /// Whether the store is read only. It decides which rights the user needs. They are checked when the servers are first
     /// reached. Default [`Access::Publish`].
     pub access: Access,
 }
 
-/// What a store is used for.
+/// The use of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reading and following. A reader also reports that a part of a generation is missing.

@@ -17,7 +17,7 @@ use crate::ledger::Pointer;
 #[derive(Debug, Default)]
 pub(crate) struct Standing(Mutex<State>);
 
-/// What was published last, in the order of time.
+/// The last publication or rollback, in the order of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct State {
     /// The number of the last publication or rollback.

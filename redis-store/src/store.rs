@@ -169,7 +169,7 @@ impl Inner {
             return Ok(None);
         }
         self.ledger().renew(self.expiry).await?;
-        // Whoever missed a part of it was wrong, or it is there again.
+        // Complaints about this generation are settled.
         let key = self.keys.incomplete();
         let mut remove = cmd("UNLINK");
         remove.arg(&key);

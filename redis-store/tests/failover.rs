@@ -275,7 +275,7 @@ async fn a_ca_file_that_is_replaced_is_read_again() {
     std::fs::copy(server.ca_file().unwrap(), &file).unwrap();
     seen(&store, |following| following.unreachable_since.is_none()).await;
     publish(&store, 28, 2.5).await;
-    // What cannot be read is said.
+    // An error names the file that cannot be read.
     std::fs::remove_file(&file).unwrap();
     server.restart();
     seen(&store, |following| following.unreachable_since.is_some()).await;
@@ -339,7 +339,7 @@ async fn generations_are_published_and_read_while_the_slot_of_the_pointer_moves(
     assert!(keys.len() >= 6, "{keys:?}");
     let (some, rest) = keys.split_at(3);
     some.iter().for_each(|key| moving.move_key(key));
-    // Between the nodes nothing can be published. Who tries goes on trying, and hears when it can be done again.
+    // Between the nodes nothing can be published. A publisher goes on trying, and hears when it can publish again.
     seen(&store, |following| following.unreachable_since.is_some()).await;
     let publication = tokio::spawn({
         let store = Arc::clone(&store);

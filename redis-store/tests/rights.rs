@@ -92,7 +92,7 @@ async fn the_documented_rights_of_readers_are_enough_to_read_to_follow_and_to_co
     );
 }
 
-/// What `ACL SETUSER` gives since Redis 7 if nothing is said of channels.
+/// `ACL SETUSER` gives no channels since Redis 7 if none are named.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_rights_to_channels_generations_are_published_found_and_removed() {
     let server = RedisServer::start();

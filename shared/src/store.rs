@@ -83,11 +83,11 @@ pub struct Following {
     pub generation: Option<Generation>,
     /// Since when the store cannot be reached; nothing if it can.
     pub unreachable_since: Option<Timestamp>,
-    /// What is wrong with what the store holds; nothing if it is whole, or if the store is empty.
+    /// The damage to the content of the store; nothing if the content is whole, or if the store is empty.
     pub damage: Option<Damage>,
 }
 
-/// What is wrong with what a store holds. Publishing again repairs it.
+/// Damage to the content of a store. Publishing again repairs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
     /// The store holds an older generation than it did, and no operator took one back. It was restored from an older
