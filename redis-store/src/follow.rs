@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     Access,
-    connection::Subscription,
+    connection::{CONNECT_WITHIN, Subscription},
     events::{Damaged, Heard, NotSubscribed, Reachable, Subscribed, SubscriptionLost, Unreachable},
     fault::Fault,
     ledger::Pointer,
@@ -144,7 +144,7 @@ impl Follower {
             return;
         }
         // A subscription is made where requests go to.
-        let Some(epoch) = self.inner.connections.reach(ANSWER_WITHIN).await else { return };
+        let Some(epoch) = self.inner.connections.reach(CONNECT_WITHIN).await else { return };
         let channel = self.inner.keys.channel();
         match self.inner.connections.subscribe(&channel).await {
             Ok(subscription) => {
