@@ -515,9 +515,14 @@ pub fn tip_on_folder(error: &ObjectError) -> Option<String> {
         io::ErrorKind::PermissionDenied => format!(
             "the user who runs this program may not read it; the owner can allow it with `chmod -R a+rX {bucket}`"
         ),
-        _ => {
+        io::ErrorKind::NotADirectory => {
             "a bucket is a folder with models/, features/ or raw.csv in it; --bucket DIR names it".to_owned()
         }
+        // A link that leads nowhere.
+        io::ErrorKind::Other => {
+            "a link in a bucket has to lead to something in it; point it there, or put the folder in its place".to_owned()
+        }
+        _ => return None,
     })
 }
 

@@ -29,7 +29,7 @@ use scorer::{
     tip_on_folder,
 };
 use shared::{
-    MemoryStore, PredictionStore,
+    Causes, MemoryStore, PredictionStore,
     config::LogFormat,
     telemetry::LogFilter,
     terminal::{self, EXIT_CODES, Exit},
@@ -199,7 +199,7 @@ impl api::Reload for Reloading {
         match self.0.reload().await {
             Ok(_) => Ok(()),
             Err(error) => Err(api::ReloadError {
-                message: format!("não foi possível recarregar: {error}"),
+                message: format!("não foi possível recarregar: {}", Causes(&error)),
                 source: Some(Arc::new(error) as Arc<dyn Error + Send + Sync>),
             }),
         }

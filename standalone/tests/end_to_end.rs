@@ -345,7 +345,7 @@ fn models_that_may_not_be_read_stay_as_they_are_served() {
     for mode in [0o000, 0o444] {
         allow(&bucket.join("models"), mode);
         let (status, said) = cripto.get("/reload");
-        assert!(status >= 500 && said.to_string().contains("cannot be listed"), "{mode:o}: {said}");
+        assert!(status >= 500 && said.to_string().contains("Permission denied"), "{mode:o}: {said}");
         assert_eq!(cripto.ok("/symbol/BTC")["modelos"], before["modelos"]);
         assert_eq!(cripto.ok("/models")["total_models"], 5);
     }
@@ -389,6 +389,11 @@ fn a_wrong_start_says_what_is_wrong() {
     let file = sample().join("bucket/raw.csv");
     let folder = sample().join("bucket");
     let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    let wrong_inside = tempfile::tempdir().unwrap();
+    fs::write(wrong_inside.path().join("models"), "a file").unwrap();
+    let wrong_link = tempfile::tempdir().unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", wrong_link.path().join("models")).unwrap();
     for (bucket, wanted) in [
         (
             "no/such/folder",
@@ -400,6 +405,9 @@ fn a_wrong_start_says_what_is_wrong() {
                 "tip: this is a file; a bucket is a folder with models/, features/ or raw.csv in it, such as --bucket {folder}"
             ),
         ),
+        (wrong_inside.path().to_str().unwrap(), r#""models" cannot be read: not a directory"#),
+        #[cfg(unix)]
+        (wrong_link.path().to_str().unwrap(), "tip: a link in a bucket has to lead to something in it"),
     ] {
         let wrong = run(&["--bucket", bucket, "--port", "0"]);
         assert_eq!(wrong.status.code(), Some(1));
