@@ -9,7 +9,7 @@ use aws::{
     testing::{Ministack, config_at},
 };
 use shared::{
-    FaultKind, ObjectError, ObjectReader, ObjectStore, ObjectWriter,
+    FaultKind, Object, ObjectError, ObjectReader, ObjectStore, ObjectWriter,
     conformance::{World, object_store, object_writer},
 };
 use tokio::time::timeout;
@@ -102,6 +102,24 @@ async fn an_endpoint_that_never_answers_is_an_error_after_three_attempts() {
     assert!(chain(&error).contains("timeout"), "{}", chain(&error));
     // The server may still have to read the last one.
     until("three requests", async || server.requests() == 3).await;
+}
+
+#[tokio::test]
+async fn an_object_of_another_etag_is_not_read_even_if_the_condition_is_not_heeded() {
+    let server = FaultyServer::start(|_, _| Answer::Bytes([head(3), b"new".to_vec()].concat())).await;
+    let store = faulty(&server.url).await;
+    let listed = |etag: &str| Object {
+        key: "models/a".to_owned(),
+        size: 3,
+        last_modified: Default::default(),
+        etag: etag.to_owned(),
+    };
+    let error = store.open_listed(&listed("\"old\"")).await.err().unwrap();
+    assert!(matches!(error, ObjectError::Changed { .. }), "{error:?}");
+    // The same one, and one of a listing without ETags.
+    for etag in ["\"abc\"", ""] {
+        assert_eq!(whole(store.open_listed(&listed(etag)).await.unwrap()).await.unwrap(), b"new", "{etag}");
+    }
 }
 
 #[tokio::test]
