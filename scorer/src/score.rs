@@ -93,6 +93,12 @@ impl ModelScores {
         self.rows
     }
 
+    /// Why the first row without a prediction has none.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&str> {
+        self.rows.iter().find_map(|row| row.as_ref().err()).map(String::as_str)
+    }
+
     /// Whether the model has a prediction for any row.
     #[must_use]
     pub fn has_predictions(&self) -> bool {

@@ -468,8 +468,10 @@ impl Engine {
         if choices.iter().filter_map(|choice| choice.in_force.as_ref()).any(Chosen::has_predictions) {
             return Ok((newest, choices));
         }
-        let first_reason = choices.iter().flat_map(|choice| &choice.rejected).next();
-        let because = first_reason.map_or_else(String::new, |rejected| format!(": {}", rejected.reason));
+        let of_models = choices.iter().flat_map(|choice| &choice.rejected).map(|rejected| &*rejected.reason);
+        let scores = choices.iter().filter_map(|choice| choice.in_force.as_ref()?.scores());
+        let first_reason = of_models.chain(scores.filter_map(score::ModelScores::first_failure)).next();
+        let because = first_reason.map_or_else(String::new, |reason| format!(": {reason}"));
         findings.reject(&new.origin, format!("no model can predict from this table{because}"));
         let choices = self.choices(state, served, catalogue, Some(&old), versions_tried).await?;
         Ok((Some(old), choices))

@@ -182,7 +182,7 @@ impl NewestRows {
     pub fn close(&self, row: usize) -> Option<f64> {
         let close = match self.table.column(CLOSE_COLUMN)? {
             Column::Number(closes) => closes.get(row).copied(),
-            Column::Text(closes) => closes.get(row).and_then(|close| close.parse().ok()),
+            Column::Text(closes) => closes.get(row).and_then(|close| close.trim().parse().ok()),
         };
         close.filter(|close: &f64| close.is_finite())
     }

@@ -1,11 +1,24 @@
 //! Numbers that are easily wrong without a word, against scikit-learn's own.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+};
 
+use async_trait::async_trait;
+use jiff::civil::date;
 use models::Column;
-use scorer::tables::{TableLimits, training_rows};
+use scorer::{
+    Engine, FolderStore, Progress, Settings, Wanted,
+    backfill::{self, Backfill, Split},
+    tables::{TableLimits, training_rows},
+};
 use serde::Deserialize;
-use shared::{AssetPredictions, Outcome, Snapshot};
+use shared::{
+    AssetPredictions, MemoryStore, Object, ObjectError, ObjectReader, ObjectStore, Outcome, Snapshot,
+};
 use tempfile::TempDir;
 
 use crate::world::{FolderBucket, SAMPLE_TABLE, made_by, sample_bucket};
@@ -177,4 +190,118 @@ fn of_two_rows_of_an_asset_and_a_day_the_last_one_is_learnt_from() {
             _ => assert_eq!(column, of_once, "{name}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_table_of_nothing_but_text_is_rejected_with_the_first_text_that_is_no_number() {
+    let bucket = FolderBucket::sample();
+    let (engine, _) = bucket.engine();
+    let before = engine.reload().await.unwrap();
+    // Of all models only this one is asked for the column.
+    for model in fs::read_dir(bucket.path().join("models")).unwrap() {
+        fs::remove_file(model.unwrap().path()).unwrap();
+    }
+    bucket.copy(&made().join("text.joblib"), "models/regressor_rf_20250801-0000.joblib");
+    let of_text = engine.reload().await.unwrap();
+    assert_eq!(of_text.snapshot.assets.len(), before.snapshot.assets.len());
+    bucket.copy(&made().join("only_text.parquet"), "features/cripto_features_20250801.parquet");
+    let after = engine.reload().await.unwrap();
+    assert_eq!(after.snapshot.assets, of_text.snapshot.assets, "the rows before it stay");
+    let rejected = &after.snapshot.rejected[0];
+    assert_eq!(rejected.key, "features/cripto_features_20250801.parquet");
+    assert_eq!(
+        rejected.reason,
+        r#"no model can predict from this table: column "volumefrom" holds "1,234.50", which is not a number"#
+    );
+}
+
+/// A folder in which a file is replaced right before it is opened.
+struct Overtaken {
+    folder: FolderStore,
+    by: Mutex<Option<(PathBuf, Vec<u8>)>>,
+}
+
+#[async_trait]
+impl ObjectStore for Overtaken {
+    fn bucket(&self) -> &str {
+        self.folder.bucket()
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, ObjectError> {
+        self.folder.list(prefix).await
+    }
+
+    async fn open(&self, key: &str) -> Result<ObjectReader, ObjectError> {
+        self.folder.open(key).await
+    }
+
+    async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError> {
+        let mut by = self.by.lock().unwrap().take_if(|(path, _)| path.ends_with(&object.key));
+        if let Some((path, content)) = by.take() {
+            fs::write(path, content).unwrap();
+        }
+        self.folder.open_listed(object).await
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_uploaded_again_after_it_was_listed_is_read_at_the_next_reload() {
+    let bucket = FolderBucket::sample();
+    let key = "models/regressor_lin_20250801-0000.joblib";
+    let store = Arc::new(Overtaken { folder: bucket.store(), by: Mutex::default() });
+    let predictions = Arc::new(MemoryStore::default());
+    let engine = Engine::new(Arc::clone(&store) as _, predictions, Settings::default(), Progress::none());
+    engine.reload().await.unwrap();
+    let linear = fs::read(bucket.path().join("models/regressor_lin_20250729-2130.joblib")).unwrap();
+    let boosted = fs::read(bucket.path().join("models/regressor_gbr_20250729-2130.joblib")).unwrap();
+    bucket.write(key, &linear);
+    *store.by.lock().unwrap() = Some((bucket.path().join(key), boosted));
+    let overtaken = engine.reload().await.unwrap();
+    assert!(overtaken.incomplete, "{:?}", overtaken.snapshot.rejected);
+    let rejected = &overtaken.snapshot.rejected[0];
+    assert!(
+        rejected.key == key && rejected.reason.contains("written again after it was listed"),
+        "{rejected:?}"
+    );
+    let next = engine.reload().await.unwrap();
+    assert!(!next.incomplete && next.snapshot.rejected.is_empty(), "{:?}", next.snapshot.rejected);
+    for predictions in next.snapshot.assets.values() {
+        let of = |model: &str| {
+            predictions
+                .predictions
+                .iter()
+                .find(|prediction| prediction.model.as_str() == model)
+                .unwrap()
+                .outcome
+        };
+        assert_eq!(of("regressor_lin"), of("regressor_gbr"));
+    }
+}
+
+#[tokio::test]
+async fn a_backfill_begins_anew_when_a_model_is_uploaded_again_under_its_version() {
+    let bucket = FolderBucket::sample();
+    let run = async || {
+        let (engine, histories) = bucket.engine();
+        let (objects, writer) = (Arc::new(bucket.store()), Arc::new(bucket.store()));
+        let backfill = Backfill { engine, objects, writer, histories, progress: Progress::none() };
+        let (from, to) = (date(2025, 7, 27), date(2025, 7, 28));
+        let name = "regressor_lin".parse().unwrap();
+        let settings = backfill::Settings {
+            wanted: Wanted { models: vec![(name, "20250729-2130".parse().unwrap())], table: None },
+            from,
+            to,
+            split: Split::new(0, 1, from, to).unwrap(),
+            history_days: 10,
+        };
+        backfill.run(&settings).await.unwrap()
+    };
+    let first = run().await;
+    assert!(first.scored.is_some() && first.missing == 0);
+    let repeated = run().await;
+    assert_eq!((&repeated.run, repeated.scored), (&first.run, None), "it was done before");
+    let boosted = fs::read(bucket.path().join("models/regressor_gbr_20250729-2130.joblib")).unwrap();
+    bucket.write("models/regressor_lin_20250729-2130.joblib", &boosted);
+    let anew = run().await;
+    assert!(anew.run != first.run && anew.scored.is_some(), "{anew:?}");
 }

@@ -7,7 +7,7 @@
   among the classes, its probability.
 * `array.joblib` was fitted on an array, `encoded.joblib` on numbers in the place of assets.
 * `text.joblib` reads `fechamento` and `volumefrom`; `text.parquet` has text in `volumefrom`, which `text.json` lists by
-  asset; `text_predictions.json` has what scikit-learn says of each asset's number, or null where it raises.
+  asset, and `only_text.parquet` has one and the same text everywhere; `text_predictions.json` has what scikit-learn says of each asset's number, or null where it raises.
 * `twice.parquet` has two rows of an asset and a day; `once.parquet` has the last of them only.
 """
 
@@ -70,6 +70,9 @@ def write_texts(table: pd.DataFrame, newest: pd.DataFrame, out: Path) -> None:
     joblib.dump(model, out / "text.joblib")
     with_text = newest.assign(volumefrom=newest["ativo"].map(TEXTS).astype(object))
     with_text.to_parquet(out / "text.parquet")
+    with_text.assign(volumefrom="1,234.50", data=with_text["data"] + pd.Timedelta(days=1)).to_parquet(
+        out / "only_text.parquet"
+    )
     (out / "text.json").write_text(json.dumps(TEXTS))
     said = {}
     for place, asset in enumerate(newest["ativo"]):
