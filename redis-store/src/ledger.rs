@@ -89,7 +89,8 @@ const STATE: &str = r"
 return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('SMEMBERS', KEYS[3])}
 ";
 
-/// KEYS: current, kept, withdrawn, drawn, published. ARGV: from, to, digest of what is withdrawn, expiry.
+/// KEYS: current, kept, withdrawn, drawn, published.
+/// ARGV: from, to, digest of what is withdrawn, expiry, the largest number that is known.
 ///
 /// The rollback has a number of its own, which becomes the number that was published last. So an older pointer is a
 /// rollback only beside a newer number, and what was drawn before the rollback is superseded.
@@ -102,7 +103,7 @@ local time = redis.call('TIME')
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 local drawn = tonumber(redis.call('GET', KEYS[4]) or 0)
 local published = tonumber(redis.call('GET', KEYS[5]) or 0)
-local number = string.format('%.0f', math.max(drawn + 1, published + 1, clock))
+local number = string.format('%.0f', math.max(drawn + 1, published + 1, tonumber(ARGV[5]) + 1, clock))
 redis.call('SET', KEYS[4], number, 'EX', ARGV[4])
 redis.call('SET', KEYS[5], number, 'EX', ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
@@ -314,6 +315,7 @@ impl Ledger<'_> {
         &self,
         (from, withdrawn): (Generation, Digest),
         to: Generation,
+        known: u64,
         expiry: Duration,
     ) -> Result<bool, StoreError> {
         let keys = [
@@ -323,9 +325,14 @@ impl Ledger<'_> {
             self.keys.drawn(),
             self.keys.published(),
         ];
-        let arguments =
-            [&from.to_string(), &to.to_string(), &String::from(withdrawn), &expiry.as_secs().to_string()];
-        let command = script(ROLL_BACK, &keys, &arguments.map(String::as_str));
+        let arguments = [
+            from.to_string(),
+            to.to_string(),
+            withdrawn.into(),
+            expiry.as_secs().to_string(),
+            known.to_string(),
+        ];
+        let command = script(ROLL_BACK, &keys, &arguments.each_ref().map(String::as_str));
         let what = format!("rolling back {} to {to}", self.keys.current());
         self.connections.ask(&what, command).await
     }

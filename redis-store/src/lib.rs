@@ -93,6 +93,8 @@
 //! replica that lagged was promoted. A process that has seen the newer state refuses the older one
 //! ([`Damage::Behind`](shared::Damage)), and publishers publish again.
 //!
+//! A rollback that was lost so is repeated, as long as there is nothing else to publish.
+//!
 //! A reader that misses a part of the current generation leaves word in `{cripto}:incomplete`
 //! ([`Damage::Incomplete`](shared::Damage)), and publishers publish again.
 

@@ -33,6 +33,14 @@ pub(crate) struct Behind {
     newest: State,
 }
 
+impl Behind {
+    /// The generation that an operator went back to, if the newest state is that of a rollback.
+    pub(crate) fn rolled_back_to(self) -> Option<Generation> {
+        let State { number, current } = self.newest;
+        (number > current).then_some(Generation(current))
+    }
+}
+
 impl fmt::Display for Behind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { held, newest } = self;

@@ -20,9 +20,9 @@ use crate::{
     events::RolledBack,
     follow::Follower,
     keys::Keys,
-    ledger::{Ledger, Pointer},
+    ledger::{Entry, Ledger, Pointer},
     read::Complaints,
-    standing::Standing,
+    standing::{Behind, Standing},
 };
 
 /// So often a pointer that others move is read again.
@@ -107,10 +107,7 @@ impl RedisStore {
                 }
             }
             let to = target.ok_or(RollbackError::NothingKept)?;
-            if self.inner.ledger().roll_back((from, digest), to, self.inner.expiry).await? {
-                RolledBack { from, to }.tell();
-                self.inner.announce(to).await;
-                self.inner.unlink(from, entry.shards).await?;
+            if self.inner.roll_back((from, entry, digest), to).await? {
                 return Ok(to);
             }
         }
@@ -143,13 +140,50 @@ impl Inner {
         Ledger { connections: &self.connections, keys: &self.keys }
     }
 
+    /// Whether the pointer was moved; it is not if it has been moved meanwhile.
+    async fn roll_back(
+        &self,
+        (from, entry, digest): (Generation, &Entry, Digest),
+        to: Generation,
+    ) -> Result<bool, StoreError> {
+        let known = self.standing.largest();
+        if !self.ledger().roll_back((from, digest), to, known, self.expiry).await? {
+            return Ok(false);
+        }
+        RolledBack { from, to }.tell();
+        self.announce(to).await;
+        self.unlink(from, entry.shards).await?;
+        Ok(true)
+    }
+
+    /// After the store went back to a state before a rollback, makes the same rollback again if `digest` is what was taken
+    /// back. A rollback lasts until there is something else to publish. In all other cases something has to be published,
+    /// since readers have a newer state than the store.
+    async fn repeat_rollback(
+        &self,
+        behind: Behind,
+        digest: Digest,
+    ) -> Result<Option<Generation>, StoreError> {
+        let Some(to) = behind.rolled_back_to() else { return Ok(None) };
+        let state = self.ledger().state().await?;
+        let Some((from, entry)) = state.current.and_then(|current| state.kept.get_key_value(&current)) else {
+            return Ok(None);
+        };
+        let (Some(current), Some(target)) = (entry.digest, state.kept.get(&to)) else { return Ok(None) };
+        let is_taken_back = current == digest || state.withdrawn.contains(&String::from(digest));
+        if *from <= to || !is_taken_back || !self.renew(to, target.shards).await? {
+            return Ok(None);
+        }
+        let is_done = self.roll_back((*from, entry, current), to).await?;
+        Ok(is_done.then_some(to))
+    }
+
     async fn confirm(&self, digest: Digest) -> Result<Option<Generation>, StoreError> {
         let what = format!("reading {}", self.keys.current());
         let before = self.standing.until_now();
         let pointer: Pointer = self.connections.ask(&what, self.ledger().pointer()).await?;
-        if self.standing.seen(pointer, before).is_err() {
-            // It is older than what readers have: the same content has to be published again.
-            return Ok(None);
+        if let Err(behind) = self.standing.seen(pointer, before) {
+            return self.repeat_rollback(behind, digest).await;
         }
         let state = self.ledger().state().await?;
         let Some((current, entry)) = state.current.and_then(|current| state.kept.get_key_value(&current))

@@ -161,12 +161,12 @@ async fn readers_do_not_go_back_to_an_older_copy_and_publishers_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_from_before_a_rollback_is_an_older_copy() {
+async fn a_copy_from_before_a_rollback_is_an_older_copy_and_the_rollback_is_repeated() {
     let mut server = RedisServer::start();
     let poll = Duration::from_millis(200);
     let reader = RedisStore::connect(Settings { poll, ..settings(&server) }).await;
-    let writer = store(&server).await;
-    let [first, _second] = [publish(&writer, 28, 1.5).await, publish(&writer, 28, 2.5).await];
+    let writer = RedisStore::connect(Settings { poll, ..settings(&server) }).await;
+    let [first, second] = [publish(&writer, 28, 1.5).await, publish(&writer, 28, 2.5).await];
     assert_eq!(server.cli(&["SAVE"]), "OK");
     assert_eq!(writer.rollback().await.unwrap(), first.generation);
     seen(&reader, |following| following.generation == Some(first.generation)).await;
@@ -175,6 +175,22 @@ async fn a_copy_from_before_a_rollback_is_an_older_copy() {
     server.restart();
     seen(&reader, |following| following.damage == Some(Damage::Behind)).await;
     assert!(reader.current().await.is_err());
+
+    // The bucket still says what was taken back: the rollback holds.
+    seen(&writer, |following| following.damage == Some(Damage::Behind)).await;
+    assert_eq!(writer.confirm(Digest::of(&second)).await.unwrap(), Some(first.generation));
+    seen(&reader, |following| following.damage.is_none()).await;
+    assert_eq!(reader.current().await.unwrap().unwrap().generation, first.generation);
+    assert_eq!(writer.confirm(Digest::of(&second)).await.unwrap(), Some(first.generation));
+
+    // Something else in the bucket ends it, also after the next restart from that copy.
+    server.restart();
+    seen(&writer, |following| following.damage == Some(Damage::Behind)).await;
+    let other = snapshot(writer.next_generation().await.unwrap(), 28, 3.5);
+    assert_eq!(writer.confirm(Digest::of(&other)).await.unwrap(), None);
+    writer.publish(Arc::clone(&other)).await.unwrap();
+    seen(&reader, |following| following.generation == Some(other.generation)).await;
+    assert_eq!(reader.watch().borrow().damage, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
