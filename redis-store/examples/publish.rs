@@ -142,6 +142,7 @@ fn snapshot(generation: Generation, assets: usize) -> Arc<Snapshot> {
         generation,
         scored_at: Timestamp::now(),
         trace_id: TraceId::new(),
+        bucket: None,
         models: MODELS.map(model).to_vec(),
         rejected: Vec::new(),
         assets,

@@ -190,7 +190,10 @@ impl Inner {
         else {
             return Ok(None);
         };
-        let withdrawn = state.withdrawn.contains(&String::from(digest));
+        let withdrawn = state.withdrawn.iter().filter_map(|text| Digest::try_from(text.clone()).ok());
+        // While the bucket stays as it was, a fault that comes or goes is no reason to publish what was taken back.
+        let withdrawn =
+            withdrawn.into_iter().any(|taken| taken == digest || taken.is_of_the_same_bucket(&digest));
         if !withdrawn && entry.digest != Some(digest) {
             return Ok(None);
         }

@@ -95,6 +95,10 @@ static RETRAININGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         Opts::new("cripto_scorer_retrainings_total", "Challengers, by model and what came of them.");
     registered(IntCounterVec::new(options, &["model", "result"]))
 });
+static RETRAINER_CRASHES: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Retrainings that ended in a panic.";
+    registered(IntCounter::new("cripto_scorer_retrainer_crashes_total", help))
+});
 static FEATURES_WRITTEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let options =
         Opts::new("cripto_scorer_features_written_total", "Feature tables written back, by what came of it.");
@@ -591,6 +595,24 @@ pub(crate) struct TrainingDataFailed<'a> {
 impl TrainingDataFailed<'_> {
     pub(crate) fn emit(self) {
         tracing::error!(error = self.error, "no rows to learn from; tried again with the next data");
+    }
+}
+
+/// Retraining ended in a panic, which is a fault of this program.
+pub(crate) struct RetrainerCrashed<'a> {
+    /// The data that were learnt from.
+    pub(crate) key: &'a str,
+    pub(crate) reason: &'a str,
+}
+
+impl RetrainerCrashed<'_> {
+    pub(crate) fn emit(self) {
+        RETRAINER_CRASHES.inc();
+        tracing::error!(
+            key = self.key,
+            reason = self.reason,
+            "retraining crashed; tried again with the next data"
+        );
     }
 }
 

@@ -28,6 +28,7 @@
 //! holds its predictions against those that are served.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     fs, io,
     num::NonZero,
@@ -39,6 +40,7 @@ use std::{
     time::Instant,
 };
 
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Span, Timestamp, civil::Date};
 use linfa::{DatasetBase, ParamGuard, traits::Fit};
 use models::{
@@ -49,7 +51,7 @@ use models::{
 use serde::Deserialize;
 use shared::{Comparison, Contender, ModelKind, ModelName, ModelVersion, Object, ObjectError, ObjectWriter};
 use thiserror::Error;
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     Data, DataError, Engine, InForce, ModelInForce, TrainingRows,
@@ -526,13 +528,29 @@ pub struct Retrainer {
     bucket: Arc<dyn ObjectWriter>,
     configuration: Arc<Configuration>,
     write_features: bool,
+    /// Why the last retraining came to no end; nothing if it did.
+    crash: watch::Sender<Option<String>>,
+}
+
+/// The message of a panic.
+fn described(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    let message: String = message.chars().take(500).collect();
+    format!("retraining crashed: {message}")
 }
 
 impl Retrainer {
     /// Retrains what an engine has in force.
     #[must_use]
     pub fn new(engine: Arc<Engine>, bucket: Arc<dyn ObjectWriter>, configuration: Configuration) -> Self {
-        Self { engine, bucket, configuration: Arc::new(configuration), write_features: false }
+        Self {
+            engine,
+            bucket,
+            configuration: Arc::new(configuration),
+            write_features: false,
+            crash: watch::Sender::default(),
+        }
     }
 
     /// Whether the feature table that is computed from candles is put into the bucket, by its day and as
@@ -540,6 +558,12 @@ impl Retrainer {
     #[must_use]
     pub fn with_features_written(self, write_features: bool) -> Self {
         Self { write_features, ..self }
+    }
+
+    /// Why the last retraining crashed; nothing if it did not. It is tried again with the next data.
+    #[must_use]
+    pub fn crash(&self) -> watch::Receiver<Option<String>> {
+        self.crash.subscribe()
     }
 
     /// Looks at what is in force after every reload, and works whenever newer data are; for ever.
@@ -560,14 +584,24 @@ impl Retrainer {
                 let known = seen.take().filter(|(object, _)| *object == data.object);
                 let mut tries_left = known.map_or(TRIES, |(_, left)| left);
                 if tries_left > 0 {
-                    tries_left = match self.see_to(&current, data, &mut compared).await {
-                        Ok(true) => 0,
-                        Ok(false) => tries_left.saturating_sub(1),
-                        Err(error) => {
+                    // Only `compared` is changed meanwhile, and each of its entries in one step.
+                    let work = AssertUnwindSafe(self.see_to(&current, data, &mut compared));
+                    let outcome = work.catch_unwind().await;
+                    let crash = outcome.as_ref().err().map(|panic| described(&**panic));
+                    tries_left = match outcome {
+                        Ok(Ok(true)) => 0,
+                        Ok(Ok(false)) => tries_left.saturating_sub(1),
+                        Ok(Err(error)) => {
                             events::TrainingDataFailed { error: &error }.emit();
                             0
                         }
+                        Err(_) => {
+                            let reason = crash.as_deref().unwrap_or_default();
+                            events::RetrainerCrashed { key: &data.object.key, reason }.emit();
+                            0
+                        }
                     };
+                    self.crash.send_replace(crash);
                 }
                 seen = Some((data.object.clone(), tries_left));
             }

@@ -210,6 +210,7 @@ mod tests {
             generation: Generation(7),
             scored_at: "2025-07-29T21:30:00.123Z".parse().unwrap(),
             trace_id: TraceId::new(),
+            bucket: None,
             models: Vec::new(),
             rejected: Vec::new(),
             assets: BTreeMap::new(),

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub scored_at: Timestamp,
     /// The work that it came from.
     pub trace_id: TraceId,
+    /// Fingerprint of the bucket's listing that it was made from, if it is known.
+    pub bucket: Option<u64>,
     /// The models in force, in the order of their names.
     pub models: Vec<ServedModel>,
     /// Artifacts that are not in force although they are the newest of their name, and why.
@@ -141,13 +143,31 @@ pub struct ModelSummary {
     pub stale: Option<Box<Stale>>,
 }
 
-/// A number that is the same for snapshots that say the same, whenever and by whomever they were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Content hash of a snapshot. Ignores generation and timestamps.
+///
+/// Two digests are equal if their snapshots say the same, whatever the bucket was like. The fingerprint of the bucket is
+/// kept beside the hash: what was taken back stays away as long as the bucket stays as it was.
+#[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(u64);
+pub struct Digest {
+    content: u64,
+    bucket: Option<u64>,
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.content == other.content
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.content.hash(state);
+    }
+}
 
 impl Digest {
-    /// Of a snapshot's models, rejections and predictions; not of its number or of any time.
+    /// Returns the hash of a snapshot's models, rejections and predictions, with the fingerprint of its bucket.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         // Two builds may hash differently. That costs one publication that says nothing new.
@@ -183,14 +203,23 @@ impl Digest {
                 "stale".hash(&mut hasher);
             }
         }
-        Self(hasher.finish())
+        Self { content: hasher.finish(), bucket: snapshot.bucket }
+    }
+
+    /// Whether both snapshots were made from the same listing of the bucket, as far as that is known.
+    #[must_use]
+    pub fn is_of_the_same_bucket(&self, other: &Self) -> bool {
+        self.bucket.is_some() && self.bucket == other.bucket
     }
 }
 
 impl From<Digest> for String {
     /// In hexadecimal: readers of JSON take large numbers for floating-point ones.
-    fn from(digest: Digest) -> Self {
-        format!("{:016x}", digest.0)
+    fn from(Digest { content, bucket }: Digest) -> Self {
+        match bucket {
+            Some(bucket) => format!("{content:016x}-{bucket:016x}"),
+            None => format!("{content:016x}"),
+        }
     }
 }
 
@@ -198,7 +227,11 @@ impl TryFrom<String> for Digest {
     type Error = std::num::ParseIntError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        u64::from_str_radix(&text, 16).map(Self)
+        let (content, bucket) = match text.split_once('-') {
+            Some((content, bucket)) => (content, Some(u64::from_str_radix(bucket, 16)?)),
+            None => (text.as_str(), None),
+        };
+        Ok(Self { content: u64::from_str_radix(content, 16)?, bucket })
     }
 }
 
@@ -304,6 +337,7 @@ mod tests {
             generation: Generation(1),
             scored_at: Timestamp::UNIX_EPOCH,
             trace_id: TraceId::new(),
+            bucket: None,
             models: vec![model],
             rejected: Vec::new(),
             assets: BTreeMap::from([("BTC".parse().unwrap(), said(1.0))]),
@@ -333,6 +367,21 @@ mod tests {
         lost.models[0].lost = Some(Box::new(comparison()));
         assert_ne!(Digest::of(&one), Digest::of(&lost));
         assert_ne!(Digest::of(&compared), Digest::of(&lost));
+        let stale = Stale { reason: "denied".to_owned(), data_until: None };
+        let mut denied = one.clone();
+        denied.models[0].stale = Some(Box::new(stale));
+        assert_ne!(Digest::of(&one), Digest::of(&denied));
+    }
+
+    #[test]
+    fn a_digest_knows_the_bucket_and_is_equal_whatever_it_was() {
+        let digest = |text: &str| Digest::try_from(text.to_owned()).unwrap();
+        let (one, other) = (digest("00000000000000aa-0000000000000001"), digest("00000000000000aa"));
+        assert_eq!(String::from(one), "00000000000000aa-0000000000000001");
+        assert_eq!(one, other);
+        assert!(!one.is_of_the_same_bucket(&other) && !other.is_of_the_same_bucket(&other));
+        let changed = digest("00000000000000bb-0000000000000001");
+        assert!(one != changed && one.is_of_the_same_bucket(&changed));
     }
 
     fn comparison() -> Comparison {

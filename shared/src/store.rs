@@ -39,7 +39,8 @@ pub trait PredictionStore: Send + Sync + 'static {
     async fn publish(&self, snapshot: Arc<Snapshot>) -> Result<(), PublishError>;
 
     /// Returns the current generation if a snapshot of this content need not be published: the generation says the same
-    /// and is still there as a whole. It also need not be if an operator took exactly this content back. Nothing is
+    /// and is still there as a whole. It also need not be if an operator took this content back, or any content of the same
+    /// [bucket](Digest::is_of_the_same_bucket). Nothing is
     /// confirmed while the store is [behind](Damage::Behind). A store that forgets what is old keeps what was confirmed for
     /// as long as what was published.
     ///

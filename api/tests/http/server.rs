@@ -212,6 +212,7 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
         generation: Generation(generation),
         scored_at: timestamp,
         trace_id: TraceId::new(),
+        bucket: None,
         models: vec![
             ServedModel { comparison: Some(Box::new(comparison())), ..model("regressor_rf") },
             ServedModel { lost: Some(Box::new(lost())), ..model("classifier_rf") },

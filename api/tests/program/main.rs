@@ -34,6 +34,7 @@ async fn publish(store: &RedisStore) -> Generation {
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
+        bucket: None,
         models: vec![ServedModel {
             name,
             version,
@@ -197,6 +198,7 @@ async fn a_generation_above_the_budget_is_read_answer_by_answer() {
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
+        bucket: None,
         models: vec![model],
         rejected: Vec::new(),
         assets: assets.collect(),

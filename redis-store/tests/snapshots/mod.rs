@@ -45,6 +45,7 @@ pub(crate) fn snapshot(generation: Generation, assets: usize, close: f64) -> Arc
         generation,
         scored_at: now,
         trace_id: TraceId::new(),
+        bucket: None,
         models: models.map(model).to_vec(),
         rejected: Vec::new(),
         assets: named,

@@ -31,6 +31,7 @@ mod training;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -324,6 +325,7 @@ impl Engine {
         let mut known: HashSet<Object> = listing.iter().cloned().collect();
         known.extend(std::mem::take(&mut findings.listed));
         self.source.forget_all_but(&known);
+        let bucket = Some(fingerprint(&known));
         let listed: HashSet<Object> = listing.into_iter().collect();
         let newly_unusable = match &rows {
             Some(rows) if !state.rows.as_ref().is_some_and(|before| before.is(rows)) => {
@@ -357,8 +359,15 @@ impl Engine {
         }
         let incomplete = !findings.pending.is_empty();
         let pending = std::mem::take(&mut findings.pending);
-        let snapshot =
-            Snapshot { generation, scored_at, trace_id, models, rejected: findings.rejected(), assets };
+        let snapshot = Snapshot {
+            generation,
+            scored_at,
+            trace_id,
+            bucket,
+            models,
+            rejected: findings.rejected(),
+            assets,
+        };
         let newly_rejected = newly_rejected(state.newest.as_deref(), &snapshot);
         let (snapshot, publication) = self.publish(snapshot).await?;
 
@@ -638,6 +647,17 @@ impl Findings {
         }
         self.rejected
     }
+}
+
+/// Fingerprint of a listing.
+fn fingerprint(listed: &HashSet<Object>) -> u64 {
+    // In an order of its own, since a set has another one each time. Two builds may hash differently, which ends a rollback.
+    let listed: BTreeMap<&str, &Object> = listed.iter().map(|object| (object.key.as_str(), object)).collect();
+    let mut hasher = DefaultHasher::new();
+    for object in listed.values() {
+        object.hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 async fn assets(

@@ -149,16 +149,18 @@ impl Source {
     }
 
     pub(super) async fn read_model(&self, object: &Object) -> Result<Model, Refusal> {
-        let limits = self.settings.model_limits.clone();
+        let (limits, limit) = (self.settings.model_limits.clone(), self.settings.read_timeout);
+        // Counted from when the reader begins, as the deadline of the read is.
+        let within = move || models::Limits { deadline: Some(Instant::now() + limit), ..limits };
         if Format::of(&object.key) != Some(Format::Parameters) {
             let read = move |reader| {
-                Model::read(reader, &limits).map_err(|error| Refusal::for_good(with_causes(&error)))
+                Model::read(reader, &within()).map_err(|error| Refusal::for_good(with_causes(&error)))
             };
             return self.read(object, read).await;
         }
         let bytes = self.settings.parameter_bytes;
         self.read_whole(object, bytes, "a parameter file", move |content| {
-            Model::read_parameters(&content, &limits).map_err(|error| with_causes(&error))
+            Model::read_parameters(&content, &within()).map_err(|error| with_causes(&error))
         })
         .await
     }
@@ -254,7 +256,10 @@ impl Source {
         };
         let result = parsed.unwrap_or_else(|_| Err(Refusal::for_good("the reader crashed on it")));
         match result {
-            Err(_) if late.load(Ordering::Relaxed) => Err(self.unreadable(object, too_long())),
+            // A parser that has noticed the deadline itself says so in its own words.
+            Err(_) if late.load(Ordering::Relaxed) || Instant::now() >= deadline => {
+                Err(self.unreadable(object, too_long()))
+            }
             // Whatever the parser made of it, the bytes are not to blame.
             Err(refusal) if interrupted.load(Ordering::Relaxed) => {
                 events::DownloadInterrupted {

@@ -1,10 +1,19 @@
 //! Models are trained again: by hand, and when newer data come.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::{ToSpan, civil::Date};
 use scorer::{
-    Engine, FolderWatch, Follow, ModelInForce, TrainingRows,
+    Engine, FolderStore, FolderWatch, Follow, ModelInForce, TrainingRows,
     features::{Features, LIMITS, read_raw},
     follow,
     retrain::{
@@ -12,7 +21,10 @@ use scorer::{
         specification_from_toml, write,
     },
 };
-use shared::{Comparison, MemoryStore, ModelName, ModelSummary, ModelVersion, Outcome, PredictionStore};
+use shared::{
+    Comparison, MemoryStore, ModelName, ModelSummary, ModelVersion, ObjectError, ObjectWriter, Outcome,
+    PredictionStore,
+};
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
@@ -525,4 +537,49 @@ async fn a_model_may_be_trained_from_a_feature_table_alone() {
     let broken = engine.reload().await.unwrap().snapshot;
     assert_eq!(broken.assets, served.assets);
     assert_eq!(broken.rejected[0].key, "models/regressor_lin_20260101-000000.comparison.json");
+}
+
+/// A bucket that panics when something is put into it, as long as it is told to.
+struct Panicking {
+    bucket: FolderStore,
+    panics: AtomicBool,
+}
+
+#[async_trait]
+impl ObjectWriter for Panicking {
+    async fn put(&self, key: &str, content: Bytes) -> Result<(), ObjectError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a fault of the program");
+        self.bucket.put(key, content).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        self.bucket.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_retraining_that_panics_is_told_and_does_not_end_retraining() {
+    let bucket = FolderBucket::sample();
+    let (engine, _) = bucket.engine();
+    let engine: Arc<Engine> = Arc::new(engine);
+    let writer = Arc::new(Panicking { bucket: bucket.store(), panics: AtomicBool::new(true) });
+    let configuration = Configuration::from_toml(ON_FEATURES).unwrap();
+    let retrainer = Retrainer::new(Arc::clone(&engine), Arc::clone(&writer) as _, configuration);
+    let mut crash = retrainer.crash();
+    let running = tokio::spawn(async move { retrainer.run().await });
+    bucket.write("raw.csv", raw().as_bytes());
+    engine.reload().await.unwrap();
+    let patience = Duration::from_secs(120);
+    let told =
+        tokio::time::timeout(patience, crash.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
+    assert_eq!(told.as_deref(), Some("retraining crashed: a fault of the program"));
+
+    // The next data are learnt from.
+    writer.panics.store(false, Ordering::SeqCst);
+    bucket.write("raw.csv", a_day_later().as_bytes());
+    engine.reload().await.unwrap();
+    tokio::time::timeout(patience, crash.wait_for(Option::is_none)).await.unwrap().unwrap();
+    let written = fs::read_dir(bucket.path().join("models")).unwrap();
+    assert!(written.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".comparison.json")));
+    running.abort();
 }

@@ -207,6 +207,7 @@ fn sample(generation: Generation) -> Arc<Snapshot> {
         generation,
         scored_at,
         trace_id: TRACE.parse::<TraceId>().unwrap(),
+        bucket: None,
         models: vec![model("regressor_rf"), model("classifier_rf")],
         rejected: vec![RejectedArtifact { key: "models/ç.joblib".to_owned(), reason: "não".to_owned() }],
         assets: [("BTC", whole), ("ETH", half)]

@@ -146,7 +146,9 @@ fn an_object_that_is_denied_costs_itself_only_and_a_rollback_stays() {
         let rolled_back = Command::new(program("scorer")).arg("rollback").envs(variables).output().unwrap();
         assert!(rolled_back.status.success(), "{rolled_back:?}");
         wait_until("the generation before", || api.version("regressor_new").is_none());
-        // Neither reconciliations nor a restart undo it.
+        // Neither reconciliations nor a restart undo it, and neither does another face of the fault.
+        reloads_in(&worker, Duration::from_secs(5));
+        proxy.arm(DENIED, answer("403 Forbidden", "AllAccessDisabled", ""));
         reloads_in(&worker, Duration::from_secs(5));
         drop(worker);
         let worker = worker_behind(&proxy, &system, &[("RECONCILE_INTERVAL", "2".to_owned())]);

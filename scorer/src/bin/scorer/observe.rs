@@ -64,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) store: watch::Receiver<Following>,
     pub(crate) reloads: watch::Receiver<ReloadStatus>,
     pub(crate) queue: watch::Receiver<SourceStatus>,
+    /// Why the last retraining crashed.
+    pub(crate) crash: watch::Receiver<Option<String>>,
 }
 
 /// `GET /health`.
@@ -99,6 +101,9 @@ impl Parts {
             Some(trouble) => reasons.push(format!("queue: {} (since {:.0})", trouble.reason, trouble.since)),
             None if !queue.reached => reasons.push("queue: it has not answered yet".to_owned()),
             None => {}
+        }
+        if let Some(crash) = &*self.crash.borrow() {
+            reasons.push(format!("retraining: {crash}"));
         }
         let (code, status) = if !(reloads.succeeded && queue.reached) {
             (StatusCode::SERVICE_UNAVAILABLE, "starting")

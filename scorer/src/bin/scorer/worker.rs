@@ -86,7 +86,8 @@ pub(crate) async fn work(arguments: Worker) -> anyhow::Result<Exit> {
         Follow { reconcile: arguments.reconcile_interval.0, reports: Some(store), ..Follow::default() };
 
     tracing::info!(address = %listener.local_addr()?, "working");
-    let parts = observe::Parts { store: engine.watch(), reloads: settings.status.subscribe(), queue };
+    let crash = retrainer.crash();
+    let parts = observe::Parts { store: engine.watch(), reloads: settings.status.subscribe(), queue, crash };
     let observed = tokio::spawn(observe::serve(listener, parts, monitor));
     let retrained = tokio::spawn(async move { retrainer.run().await });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
