@@ -191,7 +191,7 @@ impl Inner {
             return Ok(None);
         };
         let withdrawn = state.withdrawn.iter().filter_map(|text| Digest::try_from(text.clone()).ok());
-        // While the bucket stays as it was, a fault that comes or goes is no reason to publish what was taken back.
+        // A fault that comes or goes does not end a rollback. A change of the bucket does.
         let withdrawn =
             withdrawn.into_iter().any(|taken| taken == digest || taken.is_of_the_same_bucket(&digest));
         if !withdrawn && entry.digest != Some(digest) {

@@ -146,7 +146,7 @@ pub struct ModelSummary {
 /// Content hash of a snapshot. Ignores generation and timestamps.
 ///
 /// Two digests are equal if their snapshots say the same, whatever the bucket was like. The fingerprint of the bucket is
-/// kept beside the hash: what was taken back stays away as long as the bucket stays as it was.
+/// kept beside the hash: a generation that was taken back stays away as long as the bucket does not change.
 #[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest {

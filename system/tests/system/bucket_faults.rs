@@ -1,4 +1,4 @@
-//! A bucket and a queue that answer with faults: what is told of them, and what goes on all the same.
+//! A bucket and a queue that answer with faults. They are reported, and everything else goes on.
 
 use std::{
     process::Command,
