@@ -181,10 +181,9 @@ fn decompress(reader: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: 
 }
 
 fn expands_too_much(compressed: u64, most: u64) -> io::Error {
-    let what = format!(
+    unsupported(&format!(
         "{compressed} compressed bytes expand to more than {most} bytes, which no model does; save it with less compression"
-    );
-    io::Error::new(io::ErrorKind::InvalidData, what)
+    ))
 }
 
 /// What a compression is decompressed with, and how far it may expand.
