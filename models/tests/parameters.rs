@@ -22,7 +22,8 @@ fn limits() -> Limits {
 fn read(bytes: &[u8]) -> Result<Model, String> {
     let began = Instant::now();
     let result = Model::read_parameters(bytes, &limits()).map_err(|error| error.to_string());
-    assert!(began.elapsed() < Duration::from_secs(20), "reading took {:?}", began.elapsed());
+    // A reading takes milliseconds. One without a budget would take hours, also on a machine that has nothing else to do.
+    assert!(began.elapsed() < Duration::from_secs(60), "reading took {:?}", began.elapsed());
     result
 }
 

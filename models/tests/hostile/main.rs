@@ -23,7 +23,8 @@ fn limits() -> Limits {
 fn read(bytes: &[u8]) -> Result<Model, ReadError> {
     let began = Instant::now();
     let result = Model::read(bytes, &limits());
-    assert!(began.elapsed() < Duration::from_secs(20), "reading took {:?}", began.elapsed());
+    // A reading takes milliseconds. One without a budget would take hours, also on a machine that has nothing else to do.
+    assert!(began.elapsed() < Duration::from_secs(60), "reading took {:?}", began.elapsed());
     result
 }
 
