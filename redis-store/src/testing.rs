@@ -75,8 +75,8 @@ impl RedisServer {
     pub fn cluster(nodes: usize) -> Vec<Self> {
         let nodes: Vec<Self> =
             (0..nodes).map(|_| Self::with_options(&["--cluster-enabled", "yes"])).collect();
-        let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]);
+        let mut create = Command::new("timeout");
+        create.args(["--foreground", "60", "redis-cli", "--cluster", "create"]);
         create.args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
         create.args(["--cluster-replicas", "0", "--cluster-yes"]);
         let output = create.output().unwrap();
@@ -188,8 +188,9 @@ impl RedisServer {
     /// What `redis-cli` prints for a command.
     #[must_use]
     pub fn cli(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("redis-cli");
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        // A server that hangs lets redis-cli wait for ever.
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "60", "redis-cli", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         if let Some(password) = &self.password {
             command.args(["--no-auth-warning", "-a", password]);
         }
