@@ -26,7 +26,7 @@ impl ReloadStatus {
     pub(crate) fn note(&mut self, outcome: &Result<Reload, ReloadError>) {
         let reason = match outcome {
             Ok(reload) if reload.incomplete => {
-                Some("some objects of the bucket could not be read; /models of the API names them".to_owned())
+                Some("some objects of the bucket cannot be read at the moment; the log names them".to_owned())
             }
             Ok(reload) => match reload.snapshot.models.iter().filter(|model| model.stale.is_some()).count() {
                 0 => None,

@@ -64,7 +64,9 @@ impl Choice {
         if refusal.may_pass() {
             self.pending.push(key.to_owned());
         }
-        self.rejected.push(RejectedArtifact { key: key.to_owned(), reason: refusal.reason.clone() });
+        if refusal.is_reported() {
+            self.rejected.push(RejectedArtifact { key: key.to_owned(), reason: refusal.reason.clone() });
+        }
     }
 }
 

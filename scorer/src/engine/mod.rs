@@ -625,7 +625,9 @@ impl Findings {
         if refusal.may_pass() {
             self.pending.insert(key.to_owned());
         }
-        self.reject(key, refusal.reason.clone());
+        if refusal.is_reported() {
+            self.reject(key, refusal.reason.clone());
+        }
     }
 
     fn reject(&mut self, key: &str, reason: String) {

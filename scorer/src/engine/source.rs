@@ -36,6 +36,9 @@ const MAX_LOGGED: usize = 10;
 /// changes its face publishes nothing. The log has the fault itself.
 const PASSING: &str = "cannot be read at the moment; it is tried again";
 
+/// Why an object that is being uploaded is not read yet.
+const OVERTAKEN: &str = "is being written; it is read when it is complete";
+
 pub(super) struct Source {
     objects: Arc<dyn ObjectStore>,
     settings: Settings,
@@ -89,6 +92,8 @@ pub(super) enum Lasts {
     UntilSomebodyActs,
     /// For a while: trying again may help.
     ForAWhile,
+    /// Until the bucket is listed again: it was written again since it was listed, or is being written.
+    UntilListedAgain,
 }
 
 impl Refusal {
@@ -104,8 +109,17 @@ impl Refusal {
         Self { reason: PASSING.to_owned(), lasts: Lasts::ForAWhile }
     }
 
+    fn until_listed_again() -> Self {
+        Self { reason: OVERTAKEN.to_owned(), lasts: Lasts::UntilListedAgain }
+    }
+
     pub(super) fn may_pass(&self) -> bool {
-        self.lasts == Lasts::ForAWhile
+        matches!(self.lasts, Lasts::ForAWhile | Lasts::UntilListedAgain)
+    }
+
+    /// Whether people are told. An upload in progress is no fault of the object.
+    pub(super) fn is_reported(&self) -> bool {
+        self.lasts != Lasts::UntilListedAgain
     }
 }
 
@@ -291,7 +305,9 @@ impl Source {
             Err(error) => error,
         };
         events::ObjectUnreadable { key: &object.key, error: &error, is_logged: self.may_log() }.emit();
-        let refusal = if error.kind().is_permanent() {
+        let refusal = if matches!(error, ObjectError::Changed { .. } | ObjectError::BeingWritten { .. }) {
+            Refusal::until_listed_again()
+        } else if error.kind().is_permanent() {
             Refusal::until_somebody_acts(error.reason())
         } else {
             Refusal::for_a_while()
