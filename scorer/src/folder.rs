@@ -392,20 +392,15 @@ impl Folder {
         if !metadata.is_file() || !path.starts_with(&root) {
             return Err(self.invalid(key));
         }
-        let is_as_listed =
-            |metadata: &fs::Metadata| listed.is_none_or(|listed| object(key.to_owned(), metadata) == *listed);
-        let changed = || ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() };
-        if !is_as_listed(&metadata) {
-            return Err(changed());
-        }
+        // First of all, so that a listing that follows a change shows the file as it stays.
         if let Some(age) = age(&metadata).filter(|age| *age < QUIET) {
             return Ok(Attempt::WrittenAgo(age));
         }
         let file = fs::File::open(&path).map_err(unreadable)?;
-        // Another file may have taken its place before it was opened.
+        // Of the open file, since another one may have taken its place.
         let metadata = file.metadata().map_err(unreadable)?;
-        if !is_as_listed(&metadata) {
-            return Err(changed());
+        if listed.is_some_and(|listed| object(key.to_owned(), &metadata) != *listed) {
+            return Err(ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() });
         }
         Ok(Attempt::Opened(UnchangedFile { file, size: metadata.len(), last_modified: modified(&metadata) }))
     }
