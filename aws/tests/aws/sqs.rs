@@ -61,6 +61,40 @@ async fn duplicates_and_a_wrong_order_are_one_batch() {
 }
 
 #[tokio::test]
+async fn a_message_is_acknowledged_without_the_others_of_its_batch() {
+    let bucket = Ministack::shared().bucket().await;
+    bucket.purge().await;
+    let mut source = bucket.source(briefly(&bucket));
+    let keys: BTreeSet<Change> = ["a", "b", "c"].map(|key| Change::Object(key.to_owned())).into();
+    let bodies: Vec<String> =
+        ["a", "b", "c"].iter().map(|key| notification(&bucket, "ObjectCreated:Put", key, TIME)).collect();
+    bucket.send(&bodies).await;
+    let mut left = Vec::new();
+    for batch in receive_all(&mut source, &keys).await {
+        let is_published = |change: &Change| *change != Change::Object("b".to_owned());
+        let (done, rest) = source.split(batch, &is_published).await;
+        if let Some(done) = done {
+            assert!(done.changes.iter().all(is_published), "{:?}", done.changes);
+            source.acknowledge(done).await.unwrap();
+        }
+        left.extend(rest);
+    }
+    is_left(&source, 0, 1).await;
+    let rest = left.pop().unwrap();
+    assert_eq!((rest.changes.as_slice(), left.len()), ([Change::Object("b".to_owned())].as_slice(), 0));
+    // It is split by what is published now, and whole if nothing is or everything is.
+    let (done, rest) = source.split(rest, &|_: &Change| false).await;
+    assert!(done.is_none());
+    let (done, rest) = source.split(rest.unwrap(), &|_: &Change| true).await;
+    assert!(rest.is_none());
+    source.release(done.unwrap()).await.unwrap();
+    let again = receive(&mut source).await;
+    assert_eq!(again.changes, [Change::Object("b".to_owned())]);
+    source.acknowledge(again).await.unwrap();
+    is_left(&source, 0, 0).await;
+}
+
+#[tokio::test]
 async fn a_flood_becomes_few_batches() {
     let bucket = Ministack::shared().bucket().await;
     let keys: Vec<String> = (0..1000).map(|number| format!("data/{number}/x.csv")).collect();
