@@ -5,7 +5,7 @@ use std::{array, error::Error, io, sync::LazyLock, time::Duration};
 
 use axum::http::{Method, StatusCode};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
-use shared::{Asset, Summary, metrics::registered};
+use shared::{Asset, Causes, Summary, metrics::registered};
 
 use crate::rendered::RenderError;
 
@@ -267,7 +267,7 @@ static RENDERINGS_FAILED: LazyLock<IntCounter> = LazyLock::new(|| {
 impl RenderingFailed {
     pub(crate) fn emit(self) {
         RENDERINGS_FAILED.inc();
-        tracing::error!(error = &self.error as &dyn Error, "cannot make an answer");
+        tracing::error!(error = %Causes(&self.error), "cannot make an answer");
     }
 }
 
@@ -362,7 +362,7 @@ static CONNECTIONS_REFUSED: LazyLock<IntCounter> = LazyLock::new(|| {
 impl ConnectionRefused {
     pub(crate) fn emit(self) {
         CONNECTIONS_REFUSED.inc();
-        tracing::warn!(error = &self.error as &dyn Error, "cannot accept a connection");
+        tracing::warn!(error = %Causes(&self.error), "cannot accept a connection");
     }
 }
 
@@ -378,7 +378,7 @@ static CONNECTIONS_FAILED: LazyLock<IntCounter> = LazyLock::new(|| {
 impl ConnectionFailed {
     pub(crate) fn emit(self) {
         CONNECTIONS_FAILED.inc();
-        tracing::debug!(error = &self.error as &dyn Error, "connection failed");
+        tracing::debug!(error = %Causes(&self.error), "connection failed");
     }
 }
 

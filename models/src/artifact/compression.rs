@@ -3,7 +3,7 @@
 
 use std::{
     cell::Cell,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     panic::resume_unwind,
     sync::mpsc::{self, Receiver, Sender, SyncSender},
     thread,
@@ -13,6 +13,8 @@ use liblzma::stream::{Action, Status, Stream};
 
 use super::{ReadError, source::NextChunk};
 
+/// What tells the compressions apart, or a file that was never an artifact.
+const HEAD_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks on their way from one thread to the other: enough to smooth both, little beside the model.
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -188,7 +190,11 @@ fn expands_too_much(compressed: u64, most: u64) -> io::Error {
 
 /// What a compression is decompressed with, and how far it may expand.
 fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<(Box<dyn Read + 'a>, Expansion)> {
-    let compression = Compression::detect(reader.fill_buf()?)?;
+    // A reader may give its first bytes one by one.
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    (&mut reader).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    let compression = Compression::detect(&head)?;
+    let reader = Cursor::new(head).chain(reader);
     let decompressed: Box<dyn Read + 'a> = match compression {
         Compression::None => Box::new(reader),
         Compression::Zlib => Box::new(flate2::bufread::ZlibDecoder::new(reader)),

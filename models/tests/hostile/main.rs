@@ -185,3 +185,19 @@ fn a_reader_that_fails_is_an_error_with_its_cause() {
     let error = Model::read(Fails(100), &Limits::default()).map(drop).unwrap_err();
     assert!(error.to_string().contains("the network went away"), "{error}");
 }
+
+#[test]
+fn a_reader_may_give_its_bytes_one_by_one() {
+    struct OneByOne<'a>(&'a [u8]);
+    impl Read for OneByOne<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let count = to.len().min(1);
+            self.0.read(&mut to[..count])
+        }
+    }
+    for (name, bytes) in seeds() {
+        if let Err(error) = Model::read(OneByOne(&bytes), &limits()) {
+            unreachable!("{name}: {error}");
+        }
+    }
+}
