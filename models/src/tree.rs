@@ -420,27 +420,23 @@ fn check<N: Copy + Into<u32>>(slots: &[Slot<N>], features: usize, rows: usize) -
     }
     let pairs = slots.len() / 2;
     let columns = features.max(1).saturating_mul(LANES);
-    for (place, slot) in slots.iter().enumerate().skip(ROOT as usize) {
-        let pair = slot.pair.into() as usize;
+    // Without a branch for each slot: whether one is a leaf cannot be predicted.
+    let is_sound = |(place, slot): (usize, &Slot<N>)| {
+        let (pair, column) = (slot.pair.into() as usize, slot.column());
         let is_leaf = slot.is_leaf();
-        // Children come behind their parents, so that every walk ends.
-        let leads_on = if is_leaf {
-            let leads_left = slot.threshold >= leaf::LEFT;
-            pair == place / 2 && leads_left == place.is_multiple_of(2)
-        } else {
-            pair > place / 2
-        };
-        if !leads_on || pair >= pairs {
-            return Err(format!("a tree whose node {} leads nowhere", place - 1));
-        }
-        if slot.column() >= columns || slot.column() % LANES != 0 {
-            return Err("a tree that compares a feature that does not exist".to_owned());
-        }
-        if is_leaf && slot.leaf_place() as usize >= rows {
-            return Err("a tree whose values do not fit its leaves".to_owned());
-        }
+        // A leaf leads to itself, and children come behind their parents, so that every walk ends.
+        let is_left = slot.threshold >= leaf::LEFT;
+        let is_own_child = (pair == place / 2) & (is_left == (place % 2 == 0));
+        let has_values = (slot.leaf_place() as usize) < rows;
+        let leads_on = (is_leaf & is_own_child & has_values) | (!is_leaf & (pair > place / 2));
+        leads_on & (pair < pairs) & (column < columns) & (column % LANES == 0)
+    };
+    let numbered = || slots.iter().enumerate().skip(ROOT as usize);
+    if numbered().fold(true, |all, slot| all & is_sound(slot)) {
+        return Ok(());
     }
-    Ok(())
+    let node = numbered().position(|slot| !is_sound(slot)).unwrap_or(0);
+    Err(format!("a tree whose node {node} leads nowhere, compares what does not exist or has no values"))
 }
 
 /// The largest 32-bit number that is not above `threshold`.
