@@ -95,7 +95,7 @@ summary() {
         counts+=("$(grep -c "^$outcome" "$work/summary" || true) ${outcome,,}")
     done
     printf '\nsteps: %s, %s, %s; %d s\n' "${counts[@]}" "$SECONDS"
-    echo "the tests by name, as JUnit: $TARGET/nextest/*/junit.xml"
+    echo "the tests by name, as JUnit: $PWD/target/nextest/*/junit.xml"
     ! grep -q '^FAILED' "$work/summary"
 }
 
@@ -214,7 +214,7 @@ fuzz() {
 
 # The tests with processes of their own, N times on quiet cores and N times beside two busy loops.
 stress() { # stress N
-    local rounds=$1 load round begun folder=$TARGET/nextest/stress
+    local rounds=$1 load round begun folder=target/nextest/stress
     [[ $rounds =~ ^[1-9][0-9]*$ ]] || { echo "usage: ./test.sh --stress N" >&2; exit 2; }
     plan
     install_debian_packages
