@@ -126,7 +126,7 @@ pub(crate) struct Ignored<'a> {
     pub(crate) body: &'a str,
 }
 
-/// Events of another bucket are warned of so often at most.
+/// Minimum time between two warnings about events of another bucket.
 const OTHER_BUCKET_INTERVAL: Duration = Duration::from_secs(300);
 
 static OTHER_BUCKET_WARNED: Mutex<Option<Instant>> = Mutex::new(None);

@@ -14,7 +14,7 @@ use aws_sdk_sqs::{
 };
 use shared::{Fault, FaultKind};
 
-/// What a request needs, for the message of its fault.
+/// The rights that a request needs, for the message of its fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs {
     /// The right, such as `s3:GetObject`.
@@ -42,7 +42,7 @@ pub(crate) fn region(config: &SdkConfig) -> String {
     config.region().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What the service answered, as far as it answered.
+/// The service's answer, if there was one.
 #[derive(Debug, Default)]
 struct Answer {
     status: Option<u16>,

@@ -1,4 +1,4 @@
-//! What every target does with a model that was read.
+//! Describes a model that was read, and predicts with it. Every target does.
 
 use models::{Column, Limits, Model, Table};
 

@@ -42,7 +42,7 @@ pub(crate) struct Tree {
     summary: Summary,
 }
 
-/// What whoever builds a tree notes on the way. A wrong number here costs time, and no more.
+/// Statistics of a tree. A wrong number here makes predicting slower, and nothing else.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Summary {
     /// The features that any split compares, ascending.
@@ -258,7 +258,7 @@ impl RawNode<'_> {
 }
 
 impl Tree {
-    /// Makes a tree of splits and leaves, of which [`ROOT`] is the first.
+    /// Makes a tree of splits and leaves. The first of them is [`ROOT`].
     ///
     /// # Errors
     /// A split leads to a slot that does not exist or does not come behind it, or compares a feature that is not below

@@ -1,4 +1,4 @@
-//! What a failed request says about the server, and what follows from it.
+//! Classifies failed requests by the state of the server, and says how long to retry.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 

@@ -34,7 +34,7 @@ use download::Download;
 pub struct S3Bucket {
     client: Client,
     name: Arc<str>,
-    /// Where requests are sent, for messages.
+    /// Address that requests are sent to, for messages.
     region: Arc<str>,
     max_objects: usize,
 }
@@ -82,7 +82,7 @@ impl S3Bucket {
         let is_another = |status: u16| status == PRECONDITION_FAILED;
         let request = self.client.get_object().bucket(&bucket).key(key);
         match request.set_if_match(etag.map(str::to_owned)).send().await {
-            // What only resembles S3 may not heed the condition.
+            // A service that only resembles S3 may not heed the condition.
             Ok(answer) if etag.is_some() && answer.e_tag().is_some_and(|found| Some(found) != etag) => {
                 Err(ObjectError::Changed { bucket, key: asked })
             }
@@ -156,7 +156,8 @@ impl ObjectStore for S3Bucket {
         self.get(key, None).await
     }
 
-    /// What only resembles S3 may list no ETags. Then nothing can be compared, and the object is read as it is.
+    /// A service that only resembles S3 may list no ETags. Then nothing can be compared, and the object is read
+    /// as it is.
     async fn open_listed(&self, object: &Object) -> Result<ObjectReader, ObjectError> {
         self.get(&object.key, Some(&*object.etag).filter(|etag| !etag.is_empty())).await
     }

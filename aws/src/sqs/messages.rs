@@ -39,7 +39,7 @@ pub(super) struct Messages {
     /// Waits longer for an answer, and does not try again: whoever receives does that.
     receiver: Client,
     url: Arc<str>,
-    /// Where requests are sent, for messages.
+    /// Address that requests are sent to, for messages.
     region: Arc<str>,
 }
 

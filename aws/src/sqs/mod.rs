@@ -126,7 +126,7 @@ type Polled = Option<Batch<SqsReceipt>>;
 #[derive(Debug)]
 pub struct SqsReceipt {
     messages: Vec<Told>,
-    /// What the heartbeat extends. A beat holds the lock until it is over.
+    /// The messages whose visibility the heartbeat extends. A beat holds the lock until it is over.
     beating: Arc<Mutex<Vec<Delivery>>>,
     /// Ends with the receipt.
     heartbeat: JoinSet<()>,

@@ -374,7 +374,7 @@ async fn faulty_with(server: &FaultyServer, wait: Duration, attempt: Duration) -
     SqsQueue::new(&config, SqsSettings { wait, ..SqsSettings::new(url, scope) })
 }
 
-/// What is received comes again in [`VISIBLE_AGAIN_AFTER`].
+/// Received messages come again in [`VISIBLE_AGAIN_AFTER`].
 fn briefly(bucket: &TestBucket) -> SqsSettings {
     let visibility = VISIBLE_AGAIN_AFTER.as_secs().to_string().parse().unwrap();
     SqsSettings { visibility, ..bucket.settings() }
@@ -417,7 +417,7 @@ fn notification(bucket: &TestBucket, event: &str, key: &str, time: &str) -> Stri
     .to_string()
 }
 
-/// What a counter has come to in this process, which is that of a single test.
+/// Value of a counter in this process, which runs a single test.
 fn counter(name: &str) -> u64 {
     let text = String::from_utf8(shared::metrics::render()).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -60,7 +60,7 @@ impl Graph<'_> {
         }
         let count = self.nodes.len();
         Ok(match self.below(8)? {
-            // What exists already, or what may come: the value that refers to it, for one.
+            // A value that exists already, or one that may follow, such as the value that refers to it.
             0 => self.below(count)?,
             1 => count + self.below(12)?,
             2 => {

@@ -1,4 +1,4 @@
-//! What reading an artifact may cost: steps, bytes and time, charged where the work is done.
+//! Budget for reading an artifact: steps, bytes and time, charged where the work is done.
 //!
 //! One budget covers the decompression, the pickle machine and the interpretation of what it left behind. An artifact
 //! can refer to one value from many places. So work is charged each time that it is done, and not once a value.
@@ -31,10 +31,10 @@ pub(crate) enum OverBudget {
 /// Reading the clock takes some 25 ns, a step about as long.
 const STEPS_BETWEEN_LOOKS_AT_CLOCK: u64 = 1 << 14;
 
-/// What an allocation takes beside its contents.
+/// Bytes that an allocation takes beside its contents.
 pub(crate) const ALLOCATION_BYTES: usize = 16;
 
-/// What a text takes: its bytes, its `String` and the allocation.
+/// Bytes that a text takes, with its `String` and the allocation.
 pub(crate) fn text_bytes(text: &str) -> usize {
     text.len() + size_of::<String>() + ALLOCATION_BYTES
 }
@@ -115,7 +115,7 @@ impl Budget {
     }
 }
 
-/// What a byte of the stream may cost beyond the fixed number of steps.
+/// Steps that each decompressed byte adds to the fixed number.
 const STEPS_PER_BYTE: u64 = 4;
 
 impl OverBudget {

@@ -13,7 +13,7 @@ use liblzma::stream::{Action, Status, Stream};
 
 use super::{ReadError, source::NextChunk};
 
-/// What tells the compressions apart, or a file that was never an artifact.
+/// Number of first bytes by which compressions are recognised, and files that are no artifacts.
 const HEAD_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks on their way from one thread to the other: enough to smooth both, little beside the model.
@@ -99,7 +99,7 @@ fn unsupported(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, what)
 }
 
-/// What to do about a file that [is a pointer](is_git_lfs_pointer).
+/// Advice about a file that [is a pointer](is_git_lfs_pointer).
 pub const GIT_LFS_POINTER: &str =
     "a Git LFS pointer instead of the file itself; run `git lfs pull` and upload the file again";
 
@@ -188,7 +188,7 @@ fn expands_too_much(compressed: u64, most: u64) -> io::Error {
     ))
 }
 
-/// What a compression is decompressed with, and how far it may expand.
+/// Returns the decompressor of a stream, and how far the stream may expand.
 fn decompressor<'a>(mut reader: impl BufRead + 'a) -> io::Result<(Box<dyn Read + 'a>, Expansion)> {
     // A reader may give its first bytes one by one.
     let mut head = Vec::with_capacity(HEAD_BYTES);

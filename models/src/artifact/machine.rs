@@ -342,7 +342,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Says where a budget was exceeded.
+    /// Adds the place where a budget was exceeded.
     fn within<T>(&self, result: Result<T, OverBudget>) -> Result<T, ReadError> {
         result.map_err(|over| over.at(self.source.offset()))
     }

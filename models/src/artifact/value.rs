@@ -41,7 +41,7 @@ impl Value {
                 Self::Global(_) | Self::Opaque | Self::Unknown => 0,
                 Self::Str(_) | Self::Bytes(_) => ALLOCATION_BYTES,
                 Self::Tuple(elements) => ALLOCATION_BYTES + size_of_val(&**elements),
-                // What is appended is charged then, and leaves room for as much again.
+                // Elements are charged when they are appended, with the room that a vector leaves.
                 Self::List(_) | Self::Dict(_) => 2 * ALLOCATION_BYTES,
                 Self::Object(_) => ALLOCATION_BYTES + size_of::<Object>(),
                 Self::Dtype(_) => ALLOCATION_BYTES + size_of::<Dtype>(),
@@ -67,7 +67,7 @@ pub(crate) struct Object {
     pub(crate) state: Option<Handle>,
 }
 
-/// All values of an artifact, with the budget of whoever reads them.
+/// All values of an artifact, and the budget for reading them.
 #[derive(Debug)]
 pub(crate) struct Graph {
     values: Vec<Value>,
@@ -80,7 +80,7 @@ impl Graph {
         Self { values: vec![Value::None], root: Handle(0), budget }
     }
 
-    /// What reading may still cost.
+    /// The budget for reading the values.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }

@@ -25,7 +25,7 @@ use crate::{
     tree::Tree,
 };
 
-/// What a category takes in a hash map, beside its text.
+/// Bytes that a category takes in a hash map, beside its text.
 const CATEGORY_BYTES: usize = 64;
 
 /// Reads a model.

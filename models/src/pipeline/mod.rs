@@ -379,7 +379,7 @@ impl Transformer {
     }
 }
 
-/// What scikit-learn calls a column of an array.
+/// scikit-learn's name for a column of an array.
 pub(crate) fn placeholder(place: usize) -> String {
     format!("x{place}")
 }

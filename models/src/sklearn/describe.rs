@@ -62,7 +62,7 @@ pub struct Trees {
     pub mean_depth: f64,
 }
 
-/// What a name or a value of a parameter takes beside its bytes.
+/// Bytes that a name or a value of a parameter takes beside its text.
 const ENTRY_BYTES: usize = size_of::<String>() + 2 * ALLOCATION_BYTES;
 
 impl Reader {

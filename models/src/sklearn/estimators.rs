@@ -13,7 +13,7 @@ use crate::{
 /// An artifact states its numbers of columns and outputs; memory for them is not taken on its word alone.
 pub(crate) const MOST_COLUMNS: usize = 1 << 20;
 const MOST_OUTPUTS: usize = 1 << 16;
-/// What a short name takes.
+/// Bytes that a short name takes.
 const NAME_BYTES: usize = size_of::<String>() + 2 * ALLOCATION_BYTES;
 
 /// Classes that change features and predict nothing.
@@ -186,8 +186,8 @@ impl Reader {
         self.field(estimated, name)?.map(|value| self.plain(value)).transpose()
     }
 
-    /// What was fitted on a number of features is given as many. Estimators that ignore their features, as
-    /// `DummyRegressor`, do not count them.
+    /// Checks that an estimator is given as many features as it was fitted on. Estimators that ignore their
+    /// features, such as `DummyRegressor`, do not count them.
     pub(super) fn check_declared_inputs(&self, estimated: Estimated, inputs: usize) -> Result<(), ReadError> {
         match self.optional_plain(estimated, "n_features_in_")? {
             None => Ok(()),

@@ -137,14 +137,14 @@ impl Reader {
         ReadError::Unsupported { place: self.here(), what: what.into() }
     }
 
-    /// Where the reader is, for messages.
+    /// The place of the reader, for messages.
     fn here(&self) -> String {
         if self.place.is_empty() { "the artifact".to_owned() } else { self.place.join(".") }
     }
 
     // The budget.
 
-    /// Says where a budget was exceeded.
+    /// Adds the place where a budget was exceeded.
     fn within<T>(&self, result: Result<T, OverBudget>) -> Result<T, ReadError> {
         result.map_err(|over| match over {
             OverBudget::Limit { limit, what } => ReadError::Budget { place: self.here(), limit, what },
@@ -152,7 +152,7 @@ impl Reader {
         })
     }
 
-    /// Charges elements that are looked at, each of which becomes something of `bytes`.
+    /// Charges a step for each element, and `bytes` for the value that is made of it.
     fn charge(&self, elements: usize, bytes: usize) -> Result<(), ReadError> {
         let budget = self.graph.budget();
         self.within(budget.spend(elements))?;

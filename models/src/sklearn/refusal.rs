@@ -1,4 +1,4 @@
-//! What an artifact holds where an estimator was expected, in words for the person who uploaded it.
+//! Says what an artifact holds where an estimator was expected, to the person who uploaded it.
 
 use super::{Reader, python_float};
 use crate::{

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// What a category takes: an entry of a hash map, its output and its label, each with a copy of a short text.
+/// Bytes that a category takes: an entry of a hash map, its output and its label, each with a short text.
 const CATEGORY_BYTES: usize = 160;
 
 /// A transformer, the names of what comes out, and whether scikit-learn's own output of it is a sparse matrix.

@@ -1,4 +1,4 @@
-//! What a small artifact can cost at most, measured in a process of its own.
+//! Measures what a small artifact costs, each in a process of its own.
 //!
 //! The bound is that of [`Limits`]: an artifact of less than 10 MB takes less than two seconds and no more than 256 MB
 //! beyond its decompressed size. Processor time is measured, since a busy machine adds nothing to it.
@@ -14,7 +14,7 @@ const CHILD: &str = "CRIPTO_HOSTILE_ARTIFACT";
 const MOST_SECONDS: f64 = 2.0;
 const MOST_BYTES: u64 = 256 << 20;
 
-/// What the child process tells of a read.
+/// Cost of a read, as the child process reports it.
 struct Cost {
     seconds: f64,
     /// The growth of the peak of its memory.
@@ -501,7 +501,7 @@ fn a_compression_bomb_costs_little() {
     if cfg!(debug_assertions) {
         return; // The compressors are not optimised there: making the bombs takes minutes.
     }
-    // What repeats itself is slower to decompress than zeros.
+    // Repeated patterns are slower to decompress than zeros.
     let block: Vec<u8> = (0..4_096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for (name, block, length) in [("zeros", vec![0; 4_096], 110_u32 << 20), ("patterns", block, 72 << 20)] {
         let mut bomb = [&b"\x80\x03B"[..], &length.to_le_bytes()].concat();
